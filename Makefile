@@ -1,0 +1,42 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check bench lock clean
+
+# The stamps make a second call cheap; a changed lock installs anew.
+$(VENV)/run: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/test: requirements-test.lock $(VENV)/run
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-test.lock
+	touch $@
+
+demo: $(VENV)/run
+	$(BIN)/fediletter demo
+
+test: $(VENV)/test
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+check: $(VENV)/test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+bench: $(VENV)/test
+	$(BIN)/python -m tests.bench $(ARGS)
+
+# Locks hold names, versions and hashes, no addresses: any mirror will do.
+lock:
+	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install -q uv
+	.venv-lock/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate --upgrade pyproject.toml build-requirements.in -o requirements.lock
+	.venv-lock/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate --extra test -c requirements.lock pyproject.toml build-requirements.in -o requirements-test.lock
+
+clean:
+	rm -rf $(VENV) .venv-lock build *.egg-info

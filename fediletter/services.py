@@ -1,0 +1,32 @@
+"""The toolbox: everything that touches the world, made once and handed down.
+
+Frozen; made by `app.build_services`. `newsletter`, `rendering`, `founders`, `media` and `mail`
+never see it: they take values.
+"""
+
+from dataclasses import dataclass
+
+from federation.network import Network
+from fediletter.clock import Clock
+from fediletter.keyring import KeyRing
+from fediletter.links import Links
+from fediletter.mail.relay import Mailer
+from fediletter.newsletter.tokens import Tokens
+from fediletter.sealing import Vault
+from fediletter.settings import Settings
+from storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the edges work with."""
+
+    settings: Settings
+    store: Store
+    network: Network
+    mailer: Mailer
+    vault: Vault
+    tokens: Tokens
+    keyring: KeyRing
+    links: Links
+    clock: Clock

@@ -1,0 +1,248 @@
+"""Settings: read once, checked together, frozen.
+
+The environment wins over `fediletter.toml` in the data directory, which wins over the defaults
+(interface.md section 3). All mistakes are reported in one message and nothing is created. What a
+founder changes while it runs (title, sender's name, topics) is data, not a setting.
+"""
+
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from fediletter.errors import SettingsError
+
+T = TypeVar("T")
+IPNetwork = IPv4Network | IPv6Network
+
+LANGUAGES = ("fr", "en")
+
+_USERNAME = re.compile(r"[A-Za-z0-9_]{1,30}")
+_SPAN = re.compile(r"(\d{1,6})(ms|s|m|h)?")
+_UNITS = {"ms": 0.001, None: 1, "s": 1, "m": 60, "h": 3600}
+_PUBLIC_MAILBOXES = re.compile(  # ID-1: domains that we cannot align with.
+    r"(gmail|googlemail|icloud|me|aol)\.com|(yahoo|outlook|hotmail|live|msn|gmx)\.[a-z.]+"
+    r"|(orange|wanadoo|free|sfr)\.fr|laposte\.net|web\.de|proton\.me"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator decided. Paths are absolute, the base URL has no final slash."""
+
+    data: Path
+    base_url: str
+    account_user: str
+    account_host: str
+    database_url: str
+    smtp_url: str
+    mail_from: str
+    lmtp: str | None
+    second_thoughts: timedelta
+    language: str
+    secret_file: Path
+    trusted_proxies: tuple[IPNetwork, ...]
+    allow_addresses: tuple[IPNetwork, ...]
+    log: str
+
+    @property
+    def host(self) -> str:
+        """Host of the base URL, with its port where it has one."""
+        return urlsplit(self.base_url).netloc
+
+    @property
+    def is_secure(self) -> bool:
+        """Readers come by https: cookies and headers may insist on it."""
+        return self.base_url.startswith("https:")
+
+    @property
+    def is_laboratory(self) -> bool:
+        """Outgoing requests may reach addresses that are not public: never in production."""
+        return bool(self.allow_addresses)
+
+    @property
+    def media(self) -> Path:
+        return self.data / "media"
+
+
+def load(environ: Mapping[str, str] | None = None, data: Path | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        environ: Instead of the process's environment.
+        data: From `--data DIR`; wins over everything.
+
+    Raises:
+        SettingsError: One or more values cannot be used; the message names them all.
+    """
+    environ = os.environ if environ is None else environ
+    problems: list[str] = []
+    directory = (data or Path(environ.get("FEDILETTER_DATA", "./data"))).expanduser().absolute()
+    values = _from_file(directory / "fediletter.toml", problems)
+    values |= {
+        name.removeprefix("FEDILETTER_").lower(): value
+        for name, value in environ.items()
+        if name.startswith("FEDILETTER_") and value != ""
+    }
+    for unknown in sorted(set(values) - _NAMES):
+        problems.append(f"FEDILETTER_{unknown.upper()}: there is no such setting")
+
+    def take(name: str, default: str, read: Callable[[str], T], otherwise: T) -> T:
+        try:
+            return read(values.get(name, default))
+        except ValueError as wrong:
+            problems.append(f"FEDILETTER_{name.upper()}: {wrong}")
+            return otherwise
+
+    base_url = take("base_url", "http://127.0.0.1:8000", _base_url, "http://127.0.0.1:8000")
+    netloc = urlsplit(base_url).netloc
+    bare_host = urlsplit(base_url).hostname or ""
+    account = take("account", f"shop@{netloc}", _account, ("shop", netloc))
+    settings = Settings(
+        data=directory,
+        base_url=base_url,
+        account_user=account[0],
+        account_host=account[1],
+        database_url=take(
+            "database_url", f"sqlite:///{directory / 'fediletter.db'}", _database_url, ""
+        ),
+        smtp_url=take("smtp_url", f"maildir:{directory / 'mail'}", _smtp_url, ""),
+        mail_from=take("mail_from", f"news@{bare_host}", _mail_from, ""),
+        lmtp=values.get("lmtp"),
+        second_thoughts=take("second_thoughts", "10m", _second_thoughts, timedelta()),
+        language=take("language", "fr", _language, "fr"),
+        secret_file=Path(values.get("secret_file", str(directory / "secret"))).absolute(),
+        trusted_proxies=take("trusted_proxies", "", _networks, ()),
+        allow_addresses=take("allow_addresses", "", _networks, ()),
+        log=take("log", "info", _log, "info"),
+    )
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+_NAMES = {
+    "data",
+    "base_url",
+    "account",
+    "database_url",
+    "smtp_url",
+    "mail_from",
+    "lmtp",
+    "second_thoughts",
+    "language",
+    "secret_file",
+    "trusted_proxies",
+    "allow_addresses",
+    "log",
+}
+
+
+def _from_file(path: Path, problems: list[str]) -> dict[str, str]:
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as wrong:
+        problems.append(f"{path}: {wrong}")
+        return {}
+    values = {}
+    for name, value in found.items():
+        key = name.lower().removeprefix("fediletter_")
+        values[key] = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return values
+
+
+def _base_url(text: str) -> str:
+    parts = urlsplit(text.rstrip("/"))
+    host = parts.hostname
+    _ = parts.port  # Raises ValueError when it is not a number.
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError("must be an address such as https://letters.example.org")
+    if parts.path or parts.query or parts.fragment or parts.username:
+        raise ValueError("must be only scheme and host, without a path")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise ValueError("must begin with https:// unless the host is this machine")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _account(text: str) -> tuple[str, str]:
+    user, at, host = text.removeprefix("acct:").removeprefix("@").partition("@")
+    if not at or not _USERNAME.fullmatch(user):
+        raise ValueError("must look like shop@example.org, with letters, digits and _ before the @")
+    if not re.fullmatch(r"[a-z0-9.\-\[\]:]+", host.lower()):
+        raise ValueError("must end in a host name")
+    return user, host.lower()
+
+
+def _database_url(text: str) -> str:
+    if re.match(r"sqlite:////?[^/]", text):
+        return text
+    if text.startswith(("postgresql://", "postgresql+psycopg://")):
+        return text
+    raise ValueError("must begin with sqlite:/// or postgresql://")
+
+
+def _smtp_url(text: str) -> str:
+    if text.startswith("maildir:") and len(text) > len("maildir:"):
+        return text
+    parts = urlsplit(text)
+    if parts.scheme in ("smtp", "smtps") and parts.hostname:
+        _ = parts.port
+        return text
+    raise ValueError("must begin with smtp://, smtps:// or maildir:")
+
+
+def _mail_from(text: str) -> str:
+    local, at, domain = text.rpartition("@")
+    if not at or not re.fullmatch(r"[A-Za-z0-9.!#$&'*+/=?^_{|}~-]{1,64}", local):
+        raise ValueError("must be one address such as news@example.org")
+    if _PUBLIC_MAILBOXES.fullmatch(domain.lower()):
+        raise ValueError(f"letters cannot be sent from {domain}: use an address of your own domain")
+    return f"{local}@{domain.lower()}"
+
+
+def _second_thoughts(text: str) -> timedelta:
+    found = _SPAN.fullmatch(text.strip())
+    if not found:
+        raise ValueError("must be a time such as 10m, 90s, 2h or 0")
+    span = timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    if span > timedelta(hours=24):
+        raise ValueError("must be 24h or less")
+    return span
+
+
+def _language(text: str) -> str:
+    if text not in LANGUAGES:
+        raise ValueError(f"must be one of {', '.join(LANGUAGES)}")
+    return text
+
+
+def _networks(text: str) -> tuple[IPNetwork, ...]:
+    return tuple(
+        ipaddress.ip_network(part, strict=False)
+        for part in re.split(r"[,\s]+", text.strip())
+        if part
+    )
+
+
+def _log(text: str) -> str:
+    if text.lower() not in ("debug", "info", "warning", "error"):
+        raise ValueError("must be debug, info, warning or error")
+    return text.lower()

@@ -1,0 +1,62 @@
+"""What every handler needs from a request: the services, the reader's language, a rendered page."""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from fediletter.services import Services
+from fediletter.words import Words, choose_language, words
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+_environment = Environment(
+    loader=FileSystemLoader(_TEMPLATES),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    auto_reload=False,
+)
+
+
+def services_of(request: Request) -> Services:
+    """The services of the running app."""
+    services: Services = request.app.state.services
+    return services
+
+
+def words_of(request: Request) -> Words:
+    """Words in the language of the one who asks: `?lang=`, then Accept-Language, then the site's.
+
+    The desk sets `request.state.language` to the founder's own choice.
+    """
+    site = services_of(request).settings.language
+    chosen = getattr(request.state, "language", None) or request.query_params.get("lang", "")
+    if chosen in ("fr", "en"):
+        return words(chosen)
+    return words(choose_language(request.headers.get("accept-language", ""), site))
+
+
+def page(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
+    """A page in the reader's language.
+
+    Templates see `_`, `ngettext`, `words`, `links`, `settings`, `request` and what is passed.
+    """
+    language = words_of(request)
+    services = services_of(request)
+    body = _environment.get_template(template).render(
+        _=language.gettext,
+        ngettext=language.ngettext,
+        words=language,
+        links=services.links,
+        settings=services.settings,
+        request=request,
+        **context,
+    )
+    response = HTMLResponse(body, status)
+    response.headers["Content-Language"] = language.language
+    response.headers["Vary"] = "Accept-Language"
+    return response

@@ -1,0 +1,94 @@
+"""Words for people in their language: gettext catalogues, dates, numbers, plural forms.
+
+Message ids are the English sentences; `locale/<language>/LC_MESSAGES/*.po` holds the others. A
+third language is one more folder. Catalogues are read once, at start.
+
+Source: the gettext manual; Babel.
+"""
+
+import gettext as gnu
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cache
+from pathlib import Path
+
+from babel import Locale, dates, numbers
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+
+from fediletter.settings import LANGUAGES
+
+_LOCALE = Path(__file__).parent / "locale"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One language."""
+
+    language: str
+    _catalogue: gnu.NullTranslations
+    _locale: Locale
+
+    def gettext(self, message: str, **fields: object) -> str:
+        """The message in this language, with its `{slots}` filled."""
+        found = self._catalogue.gettext(message) if message else ""
+        return found.format(**fields) if fields else found
+
+    def ngettext(self, one: str, many: str, count: int, **fields: object) -> str:
+        """The plural form for `count`, which is also the slot `{count}`."""
+        found = self._catalogue.ngettext(one, many, count)
+        return found.format(count=self.number(count), **fields)
+
+    def day(self, moment: date | datetime) -> str:
+        """Such as `24 novembre 2026`."""
+        return dates.format_date(moment, "long", locale=self._locale)
+
+    def moment(self, moment: datetime) -> str:
+        """Such as `24 novembre 2026 à 09:30`; in UTC, said so."""
+        return dates.format_datetime(moment, "long", locale=self._locale)
+
+    def number(self, value: float) -> str:
+        """With the thousands separator of the language."""
+        return numbers.format_decimal(value, locale=self._locale)
+
+
+@cache
+def words(language: str) -> Words:
+    """The words of one of the languages that exist."""
+    catalogue: gnu.NullTranslations = gnu.NullTranslations()
+    for path in sorted((_LOCALE / language / "LC_MESSAGES").glob("*.po")):
+        compiled = io.BytesIO()
+        write_mo(compiled, read_po(io.BytesIO(path.read_bytes()), locale=language))
+        compiled.seek(0)
+        found = gnu.GNUTranslations(compiled)
+        found.add_fallback(catalogue)
+        catalogue = found
+    return Words(language, catalogue, Locale.parse(language))
+
+
+def choose_language(accept: str, otherwise: str, offered: Iterable[str] = LANGUAGES) -> str:
+    """The best offered language for an `Accept-Language` header (RFC 9110 §12.5.4).
+
+    Args:
+        accept: The header as received, at most the head's size; empty if absent.
+        otherwise: The site's language, when the header names none of ours.
+        offered: What there is.
+    """
+    weights: Mapping[str, float] = dict(map(_weighed, accept.split(",")))
+    ours = set(offered)
+    wanted = sorted((tag for tag in weights if weights[tag] > 0), key=lambda tag: -weights[tag])
+    for tag in wanted:
+        if tag.split("-")[0] in ours:
+            return tag.split("-")[0]
+    return otherwise
+
+
+def _weighed(part: str) -> tuple[str, float]:
+    tag, _, parameter = part.partition(";")
+    try:
+        weight = float(parameter.strip().removeprefix("q=")) if parameter else 1.0
+    except ValueError:
+        weight = 0.0
+    return tag.strip().lower(), weight

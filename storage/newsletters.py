@@ -1,0 +1,157 @@
+"""The publication itself: one row, and its local actors with their keys."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from storage.errors import Conflict, NotThere
+from storage.ids import ActorId, MediaId, TopicId
+from storage.schema import actor, actor_key, newsletter
+from storage.store import Tx
+from storage.times import to_ms
+
+_ONLY = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Newsletter:
+    """What the founders say about their letter; plain texts."""
+
+    title: str
+    description: str
+    language: str
+    sender_name: str
+    reply_to: str
+    postal_address: str
+    shop_url: str
+    profile_fields_json: str
+    rhythm_days: int
+    second_thoughts_ms: int | None
+    approve_known: bool
+    icon_media_id: MediaId | None
+    image_media_id: MediaId | None
+    list_label: str
+    revision: int
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class LocalActor:
+    """An actor of ours."""
+
+    id: ActorId
+    username: str
+    kind: str
+    topic_id: TopicId | None
+    moved_to: str | None
+    also_known_as_json: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class LocalKey:
+    """A key of an actor of ours; the private part sealed."""
+
+    actor_id: ActorId
+    kind: str
+    fragment: str
+    public: str
+    sealed_private: bytes
+
+
+def create_newsletter(tx: Tx, *, title: str, language: str, list_label: str, now: datetime) -> None:
+    """Write the one row.
+
+    Raises:
+        Conflict: It is there already.
+    """
+    statement = (
+        tx.insert(newsletter)
+        .values(
+            id=_ONLY, title=title, language=language, list_label=list_label, created_at=to_ms(now)
+        )
+        .on_conflict_do_nothing()
+    )
+    if tx.execute(statement).rowcount == 0:
+        raise Conflict("newsletter")
+
+
+def get_newsletter(tx: Tx) -> Newsletter:
+    """The publication.
+
+    Raises:
+        NotThere: Nothing was initialised yet.
+    """
+    columns = [newsletter.c[name] for name in Newsletter.__dataclass_fields__]
+    row = tx.row(sa.select(*columns))
+    if row is None:
+        raise NotThere("newsletter")
+    return Newsletter(*row)
+
+
+def update_newsletter(tx: Tx, **changes: Any) -> None:
+    """Change columns of the one row; everything that shows them is stale afterwards."""
+    tx.execute(sa.update(newsletter).values(**changes, revision=newsletter.c.revision + 1))
+
+
+def touch(tx: Tx) -> None:
+    """Say that something which pages, feeds or documents show has changed."""
+    tx.execute(sa.update(newsletter).values(revision=newsletter.c.revision + 1))
+
+
+def revision(tx: Tx) -> int:
+    """The number that moves with each such change."""
+    return int(tx.scalar(sa.select(newsletter.c.revision)) or 0)
+
+
+def add_actor(
+    tx: Tx, username: str, kind: str, *, now: datetime, topic_id: TopicId | None = None
+) -> ActorId:
+    """A new local actor.
+
+    Raises:
+        Conflict: The name is taken.
+    """
+    statement = (
+        tx.insert(actor)
+        .values(username=username, kind=kind, topic_id=topic_id, created_at=to_ms(now))
+        .on_conflict_do_nothing()
+        .returning(actor.c.id)
+    )
+    found = tx.execute(statement).scalar()
+    if found is None:
+        raise Conflict(username)
+    return ActorId(found)
+
+
+def add_key(tx: Tx, key: LocalKey, *, now: datetime) -> None:
+    """Keep a key for an actor; its fragment is never used again."""
+    tx.execute(
+        sa.insert(actor_key).values(
+            actor_id=key.actor_id,
+            kind=key.kind,
+            fragment=key.fragment,
+            public=key.public,
+            sealed_private=key.sealed_private,
+            created_at=to_ms(now),
+        )
+    )
+
+
+def local_actors(tx: Tx) -> list[LocalActor]:
+    """All actors of ours, the oldest first."""
+    columns = [actor.c[name] for name in LocalActor.__dataclass_fields__]
+    return [LocalActor(*row) for row in tx.rows(sa.select(*columns).order_by(actor.c.id))]
+
+
+def keys_of(tx: Tx, actor_id: ActorId) -> list[LocalKey]:
+    """The keys in use of an actor of ours, the oldest first."""
+    columns = [actor_key.c[name] for name in LocalKey.__dataclass_fields__]
+    rows = tx.rows(
+        sa.select(*columns)
+        .where(actor_key.c.actor_id == actor_id, actor_key.c.retired_at.is_(None))
+        .order_by(actor_key.c.id)
+    )
+    return [LocalKey(*row) for row in rows]

@@ -1,0 +1,390 @@
+"""Posts: what the newsletter says in public, from draft to tombstone.
+
+A post has two counters: `version` moves with each save of the form and refuses a save on top of an
+older text; `revision` moves with each change that the public sees.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from storage.errors import Conflict, NotThere
+from storage.ids import FounderId, MediaId, PostId, TopicId
+from storage.newsletters import touch
+from storage.schema import media, old_slug, post, post_topic, post_version
+from storage.store import Tx
+from storage.times import from_ms, to_ms
+from storage.topics import Topic, topics_of_posts
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """The cover image of a post, as stored."""
+
+    id: MediaId
+    public_id: str
+    mime: str
+    width: int
+    height: int
+    renditions_json: str  # [{"name", "width", "height", "mime", "bytes"}, …], widest first.
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A post with its topics; times are aware, `summary` is the teaser."""
+
+    id: PostId
+    public_id: str
+    slug: str
+    kind: str
+    state: str
+    title: str
+    summary: str
+    body_markdown: str
+    language: str
+    cover_alt: str
+    fediverse_teaser: str
+    article_form: str
+    audience: str
+    to_web: bool
+    to_fediverse: bool
+    to_email: bool
+    in_reply_to: str | None
+    version: int
+    revision: int
+    second_thoughts_ms: int | None
+    rhythm_reason: str
+    founder_id: FounderId | None
+    saved_at: datetime
+    scheduled_at: datetime | None
+    published_at: datetime | None
+    updated_at: datetime | None
+    withdrawn_at: datetime | None
+    cover: Cover | None
+    topics: tuple[Topic, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What the form holds."""
+
+    title: str
+    summary: str
+    body_markdown: str
+    language: str
+    cover_media_id: MediaId | None = None
+    cover_alt: str = ""
+    fediverse_teaser: str = ""
+    article_form: str = ""
+    to_web: bool = True
+    to_fediverse: bool = True
+    to_email: bool = True
+    second_thoughts_ms: int | None = None
+
+
+_TIMES = ("saved_at", "scheduled_at", "published_at", "updated_at", "withdrawn_at")
+_PLAIN = [name for name in Post.__dataclass_fields__ if name not in (*_TIMES, "cover", "topics")]
+_COVER = [media.c[name] for name in Cover.__dataclass_fields__]
+_SELECT = sa.select(
+    *(post.c[name] for name in _PLAIN), *(post.c[name] for name in _TIMES), *_COVER
+).select_from(post.outerjoin(media, media.c.id == post.c.cover_media_id))
+
+
+def _posts(tx: Tx, query: sa.Select[Any]) -> list[Post]:
+    rows = tx.rows(query)
+    topics = topics_of_posts(tx, [row[0] for row in rows])
+    plain, times = len(_PLAIN), len(_TIMES)
+    found = []
+    for row in rows:
+        values: dict[str, Any] = dict(zip(_PLAIN, row, strict=False))
+        values |= zip(_TIMES, map(from_ms, row[plain : plain + times]), strict=True)
+        cover = Cover(*row[plain + times :]) if row[plain + times] is not None else None
+        found.append(Post(**values, cover=cover, topics=topics.get(row[0], ())))
+    return found
+
+
+def _one(tx: Tx, condition: sa.ColumnElement[bool], name: object) -> Post:
+    found = _posts(tx, _SELECT.where(condition))
+    if not found:
+        raise NotThere(str(name))
+    return found[0]
+
+
+def get_post(tx: Tx, post_id: PostId) -> Post:
+    """One post, in whatever state. Raises NotThere."""
+    return _one(tx, post.c.id == post_id, post_id)
+
+
+def post_by_public_id(tx: Tx, public_id: str) -> Post:
+    """One post, in whatever state. Raises NotThere."""
+    return _one(tx, post.c.public_id == public_id, public_id)
+
+
+def post_by_slug(tx: Tx, slug: str) -> Post:
+    """The post with this slug, or that had it before an edit. Raises NotThere."""
+    former = sa.select(old_slug.c.post_id).where(old_slug.c.slug == slug).scalar_subquery()
+    found = _posts(tx, _SELECT.where(sa.or_(post.c.slug == slug, post.c.id == former)))
+    if not found:
+        raise NotThere(slug)
+    return max(found, key=lambda one: one.slug == slug)
+
+
+def published_issues(
+    tx: Tx,
+    *,
+    limit: int,
+    before: tuple[datetime, PostId] | None = None,
+    topic_id: TopicId | None = None,
+    audiences: Iterable[str] = ("public",),
+) -> list[Post]:
+    """Published issues, newest first, beyond the cursor `before`."""
+    query = (
+        _SELECT.where(
+            post.c.state == "published",
+            post.c.kind == "issue",
+            post.c.to_web,
+            post.c.audience.in_(list(audiences)),
+        )
+        .order_by(post.c.published_at.desc(), post.c.id.desc())
+        .limit(limit)
+    )
+    if topic_id is not None:
+        query = query.where(
+            post.c.id.in_(sa.select(post_topic.c.post_id).where(post_topic.c.topic_id == topic_id))
+        )
+    if before is not None:
+        moment, post_id = to_ms(before[0]), before[1]
+        query = query.where(
+            sa.or_(
+                post.c.published_at < moment,
+                sa.and_(post.c.published_at == moment, post.c.id < post_id),
+            )
+        )
+    return _posts(tx, query)
+
+
+def count_published(tx: Tx) -> int:
+    """How many public posts are out."""
+    return int(
+        tx.scalar(
+            sa.select(sa.func.count())
+            .select_from(post)
+            .where(post.c.state == "published", post.c.audience == "public")
+        )
+    )
+
+
+def posts_in_state(tx: Tx, state: str, *, limit: int, offset: int = 0) -> list[Post]:
+    """Posts of one state for the desk, the last saved first."""
+    query = _SELECT.where(post.c.state == state).order_by(post.c.saved_at.desc(), post.c.id.desc())
+    return _posts(tx, query.limit(limit).offset(offset))
+
+
+def create_draft(
+    tx: Tx,
+    draft: Draft,
+    *,
+    public_id: str,
+    slug: str,
+    now: datetime,
+    kind: str = "issue",
+    founder_id: FounderId | None = None,
+) -> PostId:
+    """A new draft; `slug` must be free (`free_slug`)."""
+    found = tx.execute(
+        sa.insert(post)
+        .values(
+            public_id=public_id,
+            slug=slug,
+            kind=kind,
+            state="draft",
+            founder_id=founder_id,
+            created_at=to_ms(now),
+            saved_at=to_ms(now),
+            **_columns_of(draft),
+        )
+        .returning(post.c.id)
+    ).scalar_one()
+    return PostId(found)
+
+
+def save_draft(
+    tx: Tx,
+    post_id: PostId,
+    draft: Draft,
+    *,
+    version: int,
+    now: datetime,
+    founder_id: FounderId | None = None,
+) -> int:
+    """Save on top of `version`; what stood there before is kept as a former version.
+
+    Returns:
+        The new version.
+
+    Raises:
+        Conflict: Somebody saved in between; nothing is written.
+        NotThere: There is no such post.
+    """
+    before = get_post(tx, post_id)
+    changed = tx.execute(
+        sa.update(post)
+        .where(post.c.id == post_id, post.c.version == version)
+        .values(version=version + 1, saved_at=to_ms(now), **_columns_of(draft))
+    )
+    if changed.rowcount == 0:
+        raise Conflict(str(post_id))
+    keep_version(tx, before, founder_id=founder_id)
+    return version + 1
+
+
+def keep_version(tx: Tx, former: Post, *, founder_id: FounderId | None) -> None:
+    """Keep the text of `former` among the versions of its post."""
+    fields = {
+        "title": former.title,
+        "summary": former.summary,
+        "body_markdown": former.body_markdown,
+    }
+    tx.execute(
+        sa.insert(post_version).values(
+            post_id=former.id,
+            version=former.version,
+            fields_json=json.dumps(fields, ensure_ascii=False),
+            founder_id=founder_id,
+            saved_at=to_ms(former.saved_at),
+        )
+    )
+
+
+def _columns_of(draft: Draft) -> dict[str, Any]:
+    return {name: getattr(draft, name) for name in Draft.__dataclass_fields__}
+
+
+def free_slug(tx: Tx, wanted: str) -> str:
+    """`wanted`, or `wanted-2`, `wanted-3` … if posts use or used it."""
+    taken = set(
+        tx.execute(
+            sa.union(
+                sa.select(post.c.slug).where(post.c.slug.startswith(wanted, autoescape=True)),
+                sa.select(old_slug.c.slug).where(
+                    old_slug.c.slug.startswith(wanted, autoescape=True)
+                ),
+            )
+        ).scalars()
+    )
+    slug, number = wanted, 1
+    while slug in taken:
+        number += 1
+        slug = f"{wanted}-{number}"
+    return slug
+
+
+def change_slug(tx: Tx, post_id: PostId, slug: str) -> None:
+    """Give a post another slug; links with the old one go on working."""
+    former = get_post(tx, post_id).slug
+    tx.execute(tx.insert(old_slug).values(slug=former, post_id=post_id).on_conflict_do_nothing())
+    tx.execute(sa.update(post).where(post.c.id == post_id).values(slug=slug))
+    touch(tx)
+
+
+def schedule(tx: Tx, post_id: PostId, *, at: datetime, version: int) -> None:
+    """Let a draft be published at `at`. Raises Conflict if it is no draft of that version."""
+    _move(tx, post_id, ("draft", "scheduled"), version, state="scheduled", scheduled_at=to_ms(at))
+
+
+def unschedule(tx: Tx, post_id: PostId) -> None:
+    """Back to a draft. Raises Conflict if it went out meanwhile."""
+    _move(tx, post_id, ("scheduled",), None, state="draft", scheduled_at=None)
+
+
+def due_posts(tx: Tx, *, now: datetime, limit: int = 20) -> list[PostId]:
+    """Scheduled posts whose time has come, the most overdue first."""
+    rows = tx.rows(
+        sa.select(post.c.id)
+        .where(post.c.state == "scheduled", post.c.scheduled_at <= to_ms(now))
+        .order_by(post.c.scheduled_at)
+        .limit(limit)
+    )
+    return [PostId(row[0]) for row in rows]
+
+
+def mark_published(
+    tx: Tx, post_id: PostId, *, version: int, slug: str, published_at: datetime
+) -> None:
+    """The draft of this version is out. Raises Conflict if it is not one any more."""
+    _move(
+        tx,
+        post_id,
+        ("draft", "scheduled"),
+        version,
+        state="published",
+        slug=slug,
+        published_at=to_ms(published_at),
+        scheduled_at=None,
+        revision=1,
+    )
+    touch(tx)
+
+
+def mark_edited(tx: Tx, post_id: PostId, *, version: int, updated_at: datetime) -> None:
+    """What the public sees of a published post has changed. Raises Conflict."""
+    _move(
+        tx,
+        post_id,
+        ("published",),
+        version,
+        updated_at=to_ms(updated_at),
+        revision=post.c.revision + 1,
+    )
+    touch(tx)
+
+
+def mark_withdrawn(tx: Tx, post_id: PostId, *, now: datetime) -> None:
+    """A published post is gone; its id is burnt. Raises Conflict if it was not published."""
+    _move(
+        tx,
+        post_id,
+        ("published",),
+        None,
+        state="withdrawn",
+        withdrawn_at=to_ms(now),
+        revision=post.c.revision + 1,
+    )
+    touch(tx)
+
+
+def back_to_draft(tx: Tx, post_id: PostId, *, public_id: str) -> None:
+    """Stopped before anything left: a draft again, under a new public id. Raises Conflict."""
+    _move(
+        tx,
+        post_id,
+        ("published",),
+        None,
+        state="draft",
+        public_id=public_id,
+        published_at=None,
+        updated_at=None,
+        revision=0,
+    )
+    touch(tx)
+
+
+def delete_draft(tx: Tx, post_id: PostId) -> None:
+    """Throw a draft away. Raises Conflict if it is none."""
+    gone = tx.execute(sa.delete(post).where(post.c.id == post_id, post.c.state == "draft"))
+    if gone.rowcount == 0:
+        raise Conflict(str(post_id))
+
+
+def _move(
+    tx: Tx, post_id: PostId, states: tuple[str, ...], version: int | None, **values: Any
+) -> None:
+    condition = sa.and_(post.c.id == post_id, post.c.state.in_(states))
+    if version is not None:
+        condition = sa.and_(condition, post.c.version == version)
+    if tx.execute(sa.update(post).where(condition).values(**values)).rowcount == 0:
+        raise Conflict(str(post_id))
