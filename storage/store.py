@@ -252,7 +252,7 @@ def engine_for(url: str) -> Engine:
     parsed = parsed.set(drivername="postgresql+psycopg")
     return sa.create_engine(
         parsed,
-        pool_size=_READERS + _WRITERS,
+        pool_size=_READERS + _WRITERS + 3,  # A worker's lock, a look at another's, LISTEN.
         max_overflow=0,
         pool_pre_ping=True,
         isolation_level="AUTOCOMMIT",  # `exec_driver_sql("BEGIN…")` decides, here as on SQLite.

@@ -1,0 +1,282 @@
+"""The delivery queue: lanes, each drained in order by one worker at a time over one connection.
+
+A lane stands for a peer's host, or for one of the few connections to the mail relay. Deliveries
+about one object keep their order within it, and a host that does not answer rests as a whole.
+This module adds work, wakes, cancels; `storage.leases` takes and settles.
+
+One rule keeps both right: whoever adds to a lane or settles it first locks the lane rows, in id
+order, in a statement of its own, and only then looks at deliveries.
+
+Sources: security.md RE-4 to RE-10, L-94; architecture page, section 7.
+"""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from storage.ids import ActivityId, InboxId, LaneId, MailingId, SubscriberId
+from storage.schema import delivery, inbox, lane
+from storage.store import Tx
+from storage.times import to_ms
+from storage.wakeup import LANES
+
+OPEN = ("waiting", "started", "uncertain")
+MAIL_LANES = 4  # L-94: one for each connection to the relay.
+_CHUNK = 500  # Bound values in one statement.
+
+
+def lane_for(tx: Tx, key: str, *, kind: str, urgent: bool = False) -> LaneId:
+    """The lane of this key, made if it is new."""
+    query = sa.select(lane.c.id).where(lane.c.key == key)
+    found = tx.scalar(query)
+    if found is None:
+        tx.execute(
+            tx.insert(lane).values(key=key, kind=kind, urgent=urgent).on_conflict_do_nothing()
+        )
+        found = tx.scalar(query)
+    return LaneId(found)
+
+
+def inbox_for(tx: Tx, url: str, *, host: str, shared: bool) -> InboxId:
+    """The inbox of this URL, made if it is new, in the lane of its host.
+
+    Args:
+        tx: The transaction.
+        url: Checked already (FE-8).
+        host: Host of the URL, with its port where it has one; names the lane.
+        shared: Whether it takes for all actors of its host.
+    """
+    query = sa.select(inbox.c.id, inbox.c.gone_at).where(inbox.c.url == url)
+    row = tx.row(query)
+    if row is None:
+        lane_id = lane_for(tx, f"ap:{host}", kind="activities")
+        tx.execute(
+            tx.insert(inbox)
+            .values(url=url, lane_id=lane_id, shared=shared)
+            .on_conflict_do_nothing()
+        )
+        row = tx.row(query)
+        assert row is not None  # noqa: S101 (inserted just now, or by somebody else)
+    elif row[1] is not None:
+        tx.execute(sa.update(inbox).where(inbox.c.id == row[0]).values(gone_at=None))
+    return InboxId(row[0])
+
+
+def drop_inbox(tx: Tx, inbox_id: InboxId, *, now: datetime) -> None:
+    """Nothing more goes to this inbox; what waits for it is cancelled."""
+    tx.execute(sa.update(inbox).where(inbox.c.id == inbox_id).values(gone_at=to_ms(now)))
+    _cancel(tx, delivery.c.inbox_id == inbox_id, "the inbox is gone", now)
+
+
+def send_activity(
+    tx: Tx,
+    activity_id: ActivityId,
+    inbox_ids: Sequence[InboxId],
+    *,
+    object_uri: str,
+    urgent: bool,
+    now: datetime,
+) -> int:
+    """Add one delivery for each inbox that has none of this activity yet.
+
+    Returns:
+        How many were added.
+    """
+    added = 0
+    for chunk in chunks(list(dict.fromkeys(inbox_ids))):
+        rows = tx.rows(
+            sa.select(inbox.c.id, inbox.c.lane_id).where(
+                inbox.c.id.in_(chunk), inbox.c.gone_at.is_(None)
+            )
+        )
+        lanes = _locked(tx, (lane_id for _, lane_id in rows))
+        if not rows:
+            continue
+        values = [
+            {
+                "lane_id": lane_id,
+                "activity_id": activity_id,
+                "inbox_id": inbox_id,
+                "object_uri": object_uri,
+                "state": "waiting",
+                "not_before": to_ms(now),
+                "created_at": to_ms(now),
+            }
+            for inbox_id, lane_id in rows
+        ]
+        added += _insert(tx, values)
+        _ready(tx, lanes, now=now, urgent=urgent)
+    tx.wake(LANES)
+    return added
+
+
+def add_mail(tx: Tx, rows: Sequence[dict[str, Any]], *, urgent: bool, now: datetime) -> int:
+    """Add deliveries of mail; each row names its lane and what is sent to whom."""
+    lanes = _locked(tx, (row["lane_id"] for row in rows))
+    moment = to_ms(now)
+    values = [
+        {"state": "waiting", "not_before": moment, "created_at": moment, **row} for row in rows
+    ]
+    added = _insert(tx, values)
+    _ready(tx, lanes, now=now, urgent=urgent)
+    tx.wake(LANES)
+    return added
+
+
+def mail_lanes(tx: Tx) -> list[LaneId]:
+    """The lanes of letters, by the number that `mail_lane_of` gives."""
+    return [lane_for(tx, f"mail:{number}", kind="email") for number in range(MAIL_LANES)]
+
+
+def mail_lane_of(identity: str) -> int:
+    """The number of the lane that an address's letters take.
+
+    A recipient domain always falls into the same two lanes (L-94).
+
+    Args:
+        identity: Lower-cased address.
+    """
+    local, _, domain = identity.rpartition("@")
+    first = zlib.crc32(domain.encode())
+    return (first + zlib.crc32(local.encode()) % 2) % MAIL_LANES
+
+
+def _insert(tx: Tx, values: list[dict[str, Any]]) -> int:
+    added = 0
+    for chunk in chunks(values):
+        statement = tx.insert(delivery).values(chunk).on_conflict_do_nothing()
+        added += tx.execute(statement).rowcount
+    return added
+
+
+def _ready(tx: Tx, lanes: Sequence[LaneId], *, now: datetime, urgent: bool) -> None:
+    # A resting host is not woken by new work: it would cost one attempt for each activity.
+    moment = sa.case(
+        (sa.and_(lane.c.failures > 0, lane.c.ready_at.is_not(None)), lane.c.ready_at),
+        else_=to_ms(now),
+    )
+    values: dict[Any, Any] = {"ready_at": moment}
+    if urgent:
+        values["urgent"] = True
+    for chunk in chunks(lanes):
+        tx.execute(sa.update(lane).where(lane.c.id.in_(chunk)).values(values))
+
+
+def wake_host(tx: Tx, host: str, *, now: datetime) -> None:
+    """A verified request came from this host: it lives, so its lane need not rest any longer."""
+    woken = tx.execute(
+        sa.update(lane)
+        .where(lane.c.key == f"ap:{host}", lane.c.failures > 0)
+        .values(
+            failures=0,
+            failing_since=None,
+            failing_days=0,
+            dormant_at=None,
+            ready_at=sa.case((lane.c.ready_at.is_not(None), to_ms(now))),
+        )
+    )
+    if woken.rowcount:
+        tx.wake(LANES)
+
+
+def try_again_now(tx: Tx, key: str, *, now: datetime) -> bool:
+    """A founder wants a resting or parked lane to be tried at once; False if there is none."""
+    moment = to_ms(now)
+    found = tx.row(
+        sa.update(lane)
+        .where(lane.c.key == key)
+        .values(ready_at=moment, parked_at=None, freed=0, failures=0, dormant_at=None)
+        .returning(lane.c.id)
+    )
+    if found is None:
+        return False
+    tx.execute(
+        sa.update(delivery)
+        .where(delivery.c.lane_id == found[0], delivery.c.state == "waiting")
+        .values(not_before=moment)
+    )
+    tx.wake(LANES)
+    return True
+
+
+def give_up(tx: Tx, key: str, *, now: datetime) -> int:
+    """A founder gives up what waits in a lane; how many deliveries that were."""
+    found = tx.row(sa.select(lane.c.id).where(lane.c.key == key).with_for_update())
+    if found is None:
+        return 0
+    gone = tx.execute(
+        sa.update(delivery)
+        .where(delivery.c.lane_id == found[0], delivery.c.state.in_(("waiting", "uncertain")))
+        .values(state="failed", answer="given up by a founder", ended_at=to_ms(now))
+    )
+    tx.execute(sa.update(lane).where(lane.c.id == found[0]).values(ready_at=None))
+    return gone.rowcount
+
+
+def cancel_for_subscriber(tx: Tx, subscriber_id: SubscriberId, *, now: datetime) -> int:
+    """A reader has left: nothing of theirs that has not begun will be sent (EM-15)."""
+    theirs = sa.and_(delivery.c.subscriber_id == subscriber_id, delivery.c.mailing_id.is_not(None))
+    return _cancel(tx, theirs, "the reader has left", now)
+
+
+def cancel_for_activity(tx: Tx, activity_ids: Sequence[ActivityId], *, now: datetime) -> int:
+    """What waits of these activities shall not leave."""
+    return _cancel(tx, delivery.c.activity_id.in_(activity_ids), "stopped", now)
+
+
+def cancel_for_mailing(tx: Tx, mailing_ids: Sequence[MailingId], *, now: datetime) -> int:
+    """What waits of these mailings shall not leave."""
+    return _cancel(tx, delivery.c.mailing_id.in_(mailing_ids), "stopped", now)
+
+
+def _cancel(tx: Tx, condition: sa.ColumnElement[bool], answer: str, now: datetime) -> int:
+    cancelled = tx.execute(
+        sa.update(delivery)
+        .where(condition, delivery.c.state.in_(("waiting", "uncertain")))
+        .values(state="cancelled", answer=answer, ended_at=to_ms(now))
+    )
+    return cancelled.rowcount
+
+
+def sweep(tx: Tx, *, now: datetime) -> list[str]:
+    """Wake lanes that have work but no time to do it; there should be none.
+
+    Returns:
+        The keys of the lanes found: each is an error in the log.
+    """
+    forgotten = (
+        sa.select(delivery.c.id)
+        .where(delivery.c.lane_id == lane.c.id, delivery.c.state.in_(("waiting", "uncertain")))
+        .exists()
+    )
+    rows = tx.rows(
+        sa.update(lane)
+        .where(
+            lane.c.ready_at.is_(None),
+            lane.c.leased_by.is_(None),
+            lane.c.parked_at.is_(None),
+            forgotten,
+        )
+        .values(ready_at=to_ms(now))
+        .returning(lane.c.key)
+    )
+    if rows:
+        tx.wake(LANES)
+    return [row[0] for row in rows]
+
+
+def _locked(tx: Tx, lane_ids: Iterable[int]) -> list[LaneId]:
+    wanted = sorted(set(lane_ids))
+    for chunk in chunks(wanted):
+        tx.rows(
+            sa.select(lane.c.id).where(lane.c.id.in_(chunk)).order_by(lane.c.id).with_for_update()
+        )
+    return [LaneId(one) for one in wanted]
+
+
+def chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    """As many at a time as one statement takes."""
+    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))

@@ -1,0 +1,212 @@
+"""Mailings: one issue going out by mail, and the steps of one message at a time.
+
+A message is *started* in a commit of its own before its first byte leaves; the next commit records
+the relay's answer together with the next start. A kill leaves at most one message in doubt for each
+connection (RE-6, TR-20 of email.md).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from storage.ids import DeliveryId, LaneId, MailingId, PostId
+from storage.leases import Again, Ended, record
+from storage.schema import delivery, fan_out, lane, mailing, mailing_template, notice, subscriber
+from storage.store import Tx
+from storage.times import from_ms, to_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One message to send: a mailing's to a subscriber, or a notice."""
+
+    id: DeliveryId
+    mailing_id: MailingId | None
+    notice_body: bytes | None
+    recipient: str
+    key: bytes | None  # Of the subscriber: their links.
+    epoch: int | None
+    language: str | None
+    message_id: str | None  # From an earlier attempt, or of the notice.
+    attempts: int
+    dated_at: datetime | None  # The Date that a repeat must carry.
+    created_at: datetime
+    expires_at: datetime | None
+
+
+_PLAIN = list(Letter.__dataclass_fields__)[:-3]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A message about to leave, with what every attempt of it will carry."""
+
+    id: DeliveryId
+    message_id: str
+    dated_at: datetime
+
+
+def create_mailing(
+    tx: Tx,
+    post_id: PostId,
+    templates: Mapping[str, tuple[str, bytes]],
+    *,
+    now: datetime,
+    kind: str = "issue",
+) -> MailingId:
+    """A new mailing with its subject and template for each language."""
+    number = tx.scalar(
+        sa.select(sa.func.count()).where(mailing.c.post_id == post_id, mailing.c.kind == kind)
+    )
+    found = tx.execute(
+        sa.insert(mailing)
+        .values(post_id=post_id, kind=kind, sequence=number + 1, created_at=to_ms(now))
+        .returning(mailing.c.id)
+    ).scalar_one()
+    tx.execute(
+        sa.insert(mailing_template),
+        [
+            {"mailing_id": found, "language": language, "subject": subject, "template": template}
+            for language, (subject, template) in templates.items()
+        ],
+    )
+    return MailingId(found)
+
+
+def templates_of(tx: Tx, mailing_id: MailingId) -> dict[str, bytes]:
+    """The composed templates of a mailing by language."""
+    rows = tx.rows(
+        sa.select(mailing_template.c.language, mailing_template.c.template).where(
+            mailing_template.c.mailing_id == mailing_id
+        )
+    )
+    return {language: bytes(template) for language, template in rows}
+
+
+def upcoming(tx: Tx, lane_id: LaneId, *, now: datetime, limit: int) -> list[Letter]:
+    """What is due next in a mail lane, oldest first; nothing of a paused mailing."""
+    rows = tx.rows(
+        sa.select(
+            delivery.c.id,
+            delivery.c.mailing_id,
+            notice.c.body,
+            sa.func.coalesce(notice.c.recipient, subscriber.c.email),
+            subscriber.c.key,
+            subscriber.c.epoch,
+            subscriber.c.language,
+            sa.func.coalesce(delivery.c.message_id, notice.c.message_id),
+            delivery.c.attempts,
+            delivery.c.dated_at,
+            delivery.c.created_at,
+            notice.c.expires_at,
+        )
+        .select_from(
+            delivery.outerjoin(subscriber, subscriber.c.id == delivery.c.subscriber_id)
+            .outerjoin(notice, notice.c.id == delivery.c.notice_id)
+            .outerjoin(mailing, mailing.c.id == delivery.c.mailing_id)
+        )
+        .where(
+            delivery.c.lane_id == lane_id,
+            delivery.c.state.in_(("waiting", "uncertain")),
+            delivery.c.not_before <= to_ms(now),
+            mailing.c.paused_at.is_(None),
+        )
+        .order_by(delivery.c.id)
+        .limit(limit)
+    )
+    return [
+        Letter(
+            **dict(zip(_PLAIN, row, strict=False)),
+            dated_at=from_ms(row[-3]),
+            created_at=from_ms(row[-2]),
+            expires_at=from_ms(row[-1]),
+        )
+        for row in rows
+    ]
+
+
+def advance(
+    tx: Tx,
+    lane_id: LaneId,
+    term: int,
+    *,
+    ended: Ended | Again | None,
+    start: Start | None,
+    now: datetime,
+) -> bool:
+    """Record the answer to one message and the start of the next, in one commit.
+
+    Returns:
+        Whether the next may leave: the lane is still held, and its reader has neither left nor
+        was the mailing stopped meanwhile (EM-15).
+    """
+    held = tx.row(
+        sa.select(lane.c.id)
+        .where(lane.c.id == lane_id, lane.c.term == term, lane.c.leased_by.is_not(None))
+        .with_for_update()
+    )
+    if held is None:
+        return False
+    if ended is not None:
+        record(tx, [ended], now)
+    if start is None:
+        return False
+    paused = (
+        sa.select(mailing.c.id)
+        .where(mailing.c.id == delivery.c.mailing_id, mailing.c.paused_at.is_not(None))
+        .exists()
+    )
+    started = tx.execute(
+        sa.update(delivery)
+        .where(
+            delivery.c.id == start.id,
+            delivery.c.state.in_(("waiting", "uncertain")),
+            sa.not_(paused),
+        )
+        .values(
+            state="started",
+            started_at=to_ms(now),
+            message_id=start.message_id,
+            dated_at=to_ms(start.dated_at),
+        )
+    )
+    return started.rowcount == 1
+
+
+def pause_mailing(tx: Tx, mailing_id: MailingId, *, reason: str, now: datetime) -> None:
+    """Nothing more of it leaves until a founder resumes it."""
+    tx.execute(
+        sa.update(mailing)
+        .where(mailing.c.id == mailing_id, mailing.c.paused_at.is_(None))
+        .values(paused_at=to_ms(now), pause_reason=reason)
+    )
+
+
+def finish_mailings(tx: Tx, *, now: datetime) -> list[MailingId]:
+    """Say of mailings that are over that they are (RE-4); which these are."""
+    still_open = (
+        sa.select(delivery.c.id)
+        .where(
+            delivery.c.mailing_id == mailing.c.id,
+            delivery.c.state.in_(("waiting", "started", "uncertain")),
+        )
+        .exists()
+    )
+    stepping = (
+        sa.select(fan_out.c.id)
+        .where(
+            fan_out.c.mailing_id == mailing.c.id,
+            fan_out.c.done_at.is_(None),
+            fan_out.c.cancelled_at.is_(None),
+        )
+        .exists()
+    )
+    rows = tx.rows(
+        sa.update(mailing)
+        .where(mailing.c.finished_at.is_(None), sa.not_(still_open), sa.not_(stepping))
+        .values(finished_at=to_ms(now))
+        .returning(mailing.c.id)
+    )
+    return [MailingId(row[0]) for row in rows]

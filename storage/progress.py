@@ -1,0 +1,189 @@
+"""How far things are, for people: a post's deliveries, and the queue as a whole."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from storage.ids import PostId
+from storage.schema import activity, delivery, fan_out, lane, mailing, received, subscriber
+from storage.store import Tx
+from storage.times import from_ms, to_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Deliveries by state; `waiting` includes those begun."""
+
+    waiting: int = 0
+    delivered: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    uncertain: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.waiting + self.delivered + self.failed + self.cancelled + self.uncertain
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingHost:
+    """A lane that still has deliveries of the post."""
+
+    key: str  # `ap:peer.example`, `mail:0`
+    waiting: int
+    last_error: str | None
+    ready_at: datetime | None
+    parked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why deliveries failed, and how many."""
+
+    answer: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A published post on its way."""
+
+    start_at: datetime | None  # When the first message leaves; None when nothing is to be sent.
+    stepping: bool  # Readers are still being turned into deliveries.
+    mail: Counts
+    fediverse: Counts
+    waiting_hosts: tuple[WaitingHost, ...]
+    refusals: tuple[Refusal, ...]
+    paused: str | None  # Why the mailing pauses, in words of the log.
+
+    @property
+    def finished(self) -> bool:
+        return not self.stepping and not (self.mail.waiting or self.fediverse.waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """The queue as a whole, for `fediletter status`."""
+
+    mail: Counts
+    fediverse: Counts
+    received_waiting: int
+    resting: tuple[WaitingHost, ...]
+    parked: tuple[WaitingHost, ...]
+    dormant: int
+    uncertain_letters: tuple[tuple[int, str], ...]  # Delivery id and what is known.
+
+
+_NAMES = {"waiting": "waiting", "started": "waiting"}
+
+
+def progress_of(tx: Tx, post_id: PostId) -> Progress:
+    """How far a post is: its newest activity and all its mailings."""
+    mailings = sa.select(mailing.c.id).where(mailing.c.post_id == post_id)
+    activities = sa.select(activity.c.id).where(activity.c.post_id == post_id)
+    of_this = sa.or_(delivery.c.mailing_id.in_(mailings), delivery.c.activity_id.in_(activities))
+    opened = tx.row(
+        sa.select(sa.func.min(fan_out.c.start_at), sa.func.count()).where(
+            sa.or_(fan_out.c.mailing_id.in_(mailings), fan_out.c.activity_id.in_(activities)),
+            fan_out.c.done_at.is_(None),
+            fan_out.c.cancelled_at.is_(None),
+        )
+    )
+    assert opened is not None  # noqa: S101 (an aggregate has one row)
+    paused = tx.scalar(
+        sa.select(mailing.c.pause_reason).where(
+            mailing.c.post_id == post_id, mailing.c.paused_at.is_not(None)
+        )
+    )
+    return Progress(
+        start_at=from_ms(opened[0]),
+        stepping=opened[1] > 0,
+        mail=_counts(tx, delivery.c.mailing_id.in_(mailings)),
+        fediverse=_counts(tx, delivery.c.activity_id.in_(activities)),
+        waiting_hosts=_hosts(tx, of_this, limit=50),
+        refusals=_refusals(tx, of_this),
+        paused=paused,
+    )
+
+
+def queue_status(tx: Tx) -> QueueStatus:
+    """What is queued, sending, resting, parked and dormant."""
+    waiting = delivery.c.state.in_(("waiting", "started", "uncertain"))
+    uncertain = tx.rows(
+        sa.select(delivery.c.id, delivery.c.answer)
+        .where(delivery.c.state == "uncertain")
+        .order_by(delivery.c.id)
+        .limit(100)
+    )
+    return QueueStatus(
+        mail=_counts(tx, delivery.c.activity_id.is_(None)),
+        fediverse=_counts(tx, delivery.c.activity_id.is_not(None)),
+        received_waiting=int(
+            tx.scalar(sa.select(sa.func.count()).where(received.c.state == "waiting"))
+        ),
+        resting=_hosts(tx, sa.and_(waiting, lane.c.failures > 0), limit=50),
+        parked=_hosts(tx, sa.and_(waiting, lane.c.parked_at.is_not(None)), limit=50),
+        dormant=int(tx.scalar(sa.select(sa.func.count()).where(lane.c.dormant_at.is_not(None)))),
+        uncertain_letters=tuple((row[0], row[1] or "") for row in uncertain),
+    )
+
+
+def audience_sizes(tx: Tx, *, now: datetime) -> tuple[int, int]:
+    """Active subscribers, and how many of them take every letter."""
+    active = sa.and_(
+        subscriber.c.state == "active",
+        sa.or_(subscriber.c.paused_until.is_(None), subscriber.c.paused_until <= to_ms(now)),
+    )
+    row = tx.row(
+        sa.select(sa.func.count(), sa.func.count().filter(subscriber.c.all_topics)).where(active)
+    )
+    assert row is not None  # noqa: S101 (an aggregate has one row)
+    return int(row[0]), int(row[1])
+
+
+def _counts(tx: Tx, condition: sa.ColumnElement[bool]) -> Counts:
+    counts = Counts()
+    rows = tx.rows(
+        sa.select(delivery.c.state, sa.func.count()).where(condition).group_by(delivery.c.state)
+    )
+    for state, count in rows:
+        name = _NAMES.get(state, state)
+        counts = replace(counts, **{name: getattr(counts, name) + count})
+    return counts
+
+
+def _hosts(tx: Tx, condition: sa.ColumnElement[bool], *, limit: int) -> tuple[WaitingHost, ...]:
+    rows = tx.rows(
+        sa.select(
+            lane.c.key,
+            sa.func.count(),
+            lane.c.last_error,
+            lane.c.ready_at,
+            lane.c.parked_at.is_not(None),
+        )
+        .join(delivery, delivery.c.lane_id == lane.c.id)
+        .where(condition, delivery.c.state.in_(("waiting", "started", "uncertain")))
+        .group_by(lane.c.id, lane.c.key, lane.c.last_error, lane.c.ready_at, lane.c.parked_at)
+        .order_by(sa.func.count().desc(), lane.c.key)
+        .limit(limit)
+    )
+    return tuple(
+        WaitingHost(key, count, error, from_ms(ready_at), bool(parked))
+        for key, count, error, ready_at, parked in rows
+    )
+
+
+def _refusals(tx: Tx, condition: sa.ColumnElement[bool]) -> tuple[Refusal, ...]:
+    rows: Sequence[tuple[str | None, int]] = [
+        (row[0], row[1])
+        for row in tx.rows(
+            sa.select(delivery.c.answer, sa.func.count())
+            .where(condition, delivery.c.state == "failed")
+            .group_by(delivery.c.answer)
+            .order_by(sa.func.count().desc())
+            .limit(20)
+        )
+    ]
+    return tuple(Refusal(answer or "", count) for answer, count in rows)
