@@ -23,7 +23,6 @@ from storage.store import Tx
 from storage.times import to_ms
 from storage.wakeup import LANES
 
-OPEN = ("waiting", "started", "uncertain")
 MAIL_LANES = 4  # L-94: one for each connection to the relay.
 _CHUNK = 500  # Bound values in one statement.
 
@@ -147,8 +146,10 @@ def mail_lane_of(identity: str) -> int:
 def _insert(tx: Tx, values: list[dict[str, Any]]) -> int:
     added = 0
     for chunk in chunks(values):
-        statement = tx.insert(delivery).values(chunk).on_conflict_do_nothing()
-        added += tx.execute(statement).rowcount
+        statement = (
+            tx.insert(delivery).values(chunk).on_conflict_do_nothing().returning(delivery.c.id)
+        )
+        added += len(tx.rows(statement))
     return added
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage.ids import ActivityId, DeliveryId, LaneId, WorkerId
-from storage.lanes import OPEN, chunks
+from storage.lanes import chunks
 from storage.schema import activity, delivery, inbox, lane
 from storage.store import Tx
 from storage.times import to_ms
@@ -25,6 +25,9 @@ from storage.wakeup import LANES
 _DRAIN = 20  # Deliveries of one lane taken at a time.
 _FREED_TOO_OFTEN = 3  # Leases lost in a row: something here kills workers.
 _DAY_MS = 86_400_000
+# Written out: an expanding list cannot be used with many parameter sets at a time.
+_TO_DO = sa.text("delivery.state IN ('waiting', 'uncertain')")
+_STILL_OPEN = sa.text("delivery.state IN ('waiting', 'started', 'uncertain')")
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,26 +256,26 @@ def record(tx: Tx, results: Sequence[Ended | Again], now: datetime) -> None:
     if ended:
         tx.execute(
             sa.update(delivery)
-            .where(delivery.c.id == sa.bindparam("key"), delivery.c.state.in_(OPEN))
+            .where(delivery.c.id == sa.bindparam("of"), _STILL_OPEN)
             .values(
                 state=sa.bindparam("now_is"),
                 answer=sa.bindparam("said"),
                 attempts=delivery.c.attempts + 1,
                 ended_at=to_ms(now),
             ),
-            [{"key": one.id, "now_is": one.state, "said": one.answer} for one in ended],
+            [{"of": one.id, "now_is": one.state, "said": one.answer} for one in ended],
         )
     if again:
         tx.execute(
             sa.update(delivery)
-            .where(delivery.c.id == sa.bindparam("key"), delivery.c.state.in_(OPEN))
+            .where(delivery.c.id == sa.bindparam("of"), _STILL_OPEN)
             .values(
                 state="waiting",
                 answer=sa.bindparam("said"),
                 attempts=delivery.c.attempts + 1,
                 not_before=sa.bindparam("at"),
             ),
-            [{"key": one.id, "said": one.answer, "at": to_ms(one.at)} for one in again],
+            [{"of": one.id, "said": one.answer, "at": to_ms(one.at)} for one in again],
         )
 
 
@@ -282,7 +285,7 @@ def _give_back(tx: Tx, reports: Sequence[Report], now: datetime) -> None:
     moment = to_ms(now)
     next_due = (
         sa.select(sa.func.min(delivery.c.not_before))
-        .where(delivery.c.lane_id == lane.c.id, delivery.c.state.in_(("waiting", "uncertain")))
+        .where(delivery.c.lane_id == lane.c.id, _TO_DO)
         .scalar_subquery()
     )
     # Never in the past: a lane that has more goes to the end of the line.
@@ -291,7 +294,7 @@ def _give_back(tx: Tx, reports: Sequence[Report], now: datetime) -> None:
     if well:
         tx.execute(
             sa.update(lane)
-            .where(lane.c.id == sa.bindparam("key"))
+            .where(lane.c.id == sa.bindparam("of"))
             .values(
                 leased_by=None,
                 urgent=lane.c.key.startswith("notice:"),
@@ -312,7 +315,7 @@ def _give_back(tx: Tx, reports: Sequence[Report], now: datetime) -> None:
             ),
             [
                 {
-                    "key": report.lane_id,
+                    "of": report.lane_id,
                     "answered": report.answered,
                     "error": report.error,
                     "scheme_now": report.scheme,
