@@ -3,7 +3,7 @@
 Loading a private key costs as much as 145 signatures, so a loaded key is an object that lives as
 long as the process.
 
-Sources: security.md IN-35, L-12, L-13; FEP-521a (Multikey); RFC 8017, RFC 8032; federation.md 4, 7.1.
+Sources: security.md IN-35, L-12, L-13; FEP-521a (Multikey); RFC 8017, RFC 8032; federation.md 4.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """Draft-cavage-12, the signature that every ActivityPub server takes.
 
-Signing covers what the strictest peers demand and nothing that proxies rewrite. Verifying accepts the
-habits of all senders seen: `hs2019` over RSA-SHA256, `(created)`, a missing `algorithm`, a query
-string left out.
+Signing covers what the strictest peers demand and nothing that proxies rewrite. Verifying accepts
+the habits of all senders seen: `hs2019` over RSA-SHA256, `(created)`, a missing `algorithm`, a
+query string left out.
 
 Sources: draft-cavage-http-signatures-12 §2; federation.md 7.1, 7.2, 7.4; security.md IN-1 to IN-6.
 """

@@ -1,8 +1,8 @@
 """HTTP Message Signatures, RFC 9421, in the profile that ActivityPub servers use.
 
-One signature, RSASSA-PKCS1-v1_5 with SHA-256 or Ed25519, over `@method`, `@target-uri` and, with a body,
-`content-digest`. The target URI that we verify is built from our configured hosts and the raw
-request line, never from what a proxy says about itself.
+One signature, RSASSA-PKCS1-v1_5 with SHA-256 or Ed25519, over `@method`, `@target-uri` and, with a
+body, `content-digest`. The target URI that we verify is built from our configured hosts and the
+raw request line, never from what a proxy says about itself.
 
 Sources: RFC 9421 §2, §3; RFC 8941; federation.md 7.3, 7.4; security.md IN-1 to IN-6.
 """

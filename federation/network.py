@@ -1,0 +1,233 @@
+"""The one door to outbound HTTP.
+
+Behind httpx's interface stands a transport of our own, where three things meet that must not be
+apart: the address that was checked is the address that is connected to; octets, seconds and
+redirects are bounded; and a lane of deliveries keeps its one connection. No cookies, no proxies, no
+redirects, no compressed answers.
+
+Sources: security.md section 3 (FE-1 to FE-18), L-41, L-42, L-44; performance.md §2.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
+
+import httpx
+
+from federation.addresses import NetworkPolicy, check_addresses, check_url, literal_address
+from federation.errors import ForbiddenAddress
+from federation.origins import Url, parse_url
+from federation.wire import Answer, Wire, WireError, WireTimeout
+
+__all__ = ["Client", "Network", "NetworkPolicy"]
+
+_CONNECT_SECONDS = 5.0  # L-41: of each of name look-up, connection and TLS
+_AT_ONCE = 256  # L-44
+_LOOK_UPS_AT_ONCE = 16
+_SESSIONS = 2000  # TLS sessions kept, one a host
+
+Client: TypeAlias = httpx.AsyncClient  # As `Network` hands it out; nobody else makes one.
+Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
+
+
+class Network:
+    """Hands out clients that may reach only what the policy allows.
+
+    Args:
+        policy: Where requests may go.
+        resolver: Host and port to addresses; the system's by default.
+        transport: Instead of connections at all: for tests without sockets.
+    """
+
+    def __init__(
+        self,
+        policy: NetworkPolicy,
+        resolver: Resolver | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.policy = policy
+        self._resolve = resolver or _SystemResolver()
+        self._instead = transport
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._context: _ResumingContext | None = None
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Client]:
+        """A client that keeps one connection while requests go to one origin."""
+        transport = self._instead or _LaneTransport(self)
+        client = httpx.AsyncClient(
+            transport=transport,
+            trust_env=False,
+            follow_redirects=False,
+            headers={"User-Agent": self.policy.user_agent, "Accept-Encoding": "identity"},
+            timeout=None,  # noqa: S113 (the wire has its own limits)
+        )
+        try:
+            yield client
+        finally:
+            if self._instead is None:
+                await transport.aclose()
+
+    async def open(self, url: Url) -> Wire:
+        """A checked connection to the host of a URL.
+
+        Raises:
+            ForbiddenAddress: The policy forbids it.
+            httpx.ConnectError: It cannot be had.
+            httpx.ConnectTimeout: Not in time.
+        """
+        check_url(url, self.policy)
+        addresses = await self._addresses(url)
+        trouble: Exception = OSError("no address")
+        for address in addresses[:2]:
+            try:
+                return await self._connect(url, address)
+            except TimeoutError as late:
+                raise httpx.ConnectTimeout("no connection in time") from late
+            except (OSError, ssl.SSLError) as refused:
+                trouble = refused
+        words = "the certificate is not valid" if isinstance(trouble, ssl.SSLError) else "refused"
+        raise httpx.ConnectError(words) from trouble
+
+    async def _addresses(self, url: Url) -> list[str]:
+        literal = literal_address(url.host)
+        if literal is not None:
+            return check_addresses(url, [literal], self.policy)
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                found = await self._resolve(url.host, url.port)
+        except TimeoutError as late:
+            raise httpx.ConnectTimeout("no name in time") from late
+        except OSError as unknown:
+            raise httpx.ConnectError("the name has no address") from unknown
+        return check_addresses(url, found, self.policy)
+
+    async def _connect(self, url: Url, address: str) -> Wire:
+        loop = asyncio.get_running_loop()
+        secure = url.scheme == "https"
+        async with asyncio.timeout(2 * _CONNECT_SECONDS if secure else _CONNECT_SECONDS):
+            _, wire = await loop.create_connection(
+                Wire,
+                address,
+                url.port,
+                ssl=self._tls() if secure else None,
+                server_hostname=url.host if secure else None,
+            )
+        return wire
+
+    def _tls(self) -> "_ResumingContext":
+        if self._context is None:
+            self._context = _ResumingContext()
+        return self._context
+
+    @property
+    def slots(self) -> asyncio.Semaphore:
+        """Requests under way at once, over all lanes."""
+        return self._slots
+
+
+class _ResumingContext(ssl.SSLContext):
+    """TLS 1.2 or newer, certificates checked, sessions resumed by host.
+
+    asyncio has no parameter for a session; it asks the context for each connection's TLS object,
+    which is where one can be given.
+    """
+
+    def __new__(cls) -> "_ResumingContext":
+        return super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.load_default_certs()
+        self._sessions: OrderedDict[str, ssl.SSLSession] = OrderedDict()
+
+    def wrap_bio(  # type: ignore[override]
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+    ) -> ssl.SSLObject:
+        session = self._sessions.get(server_hostname or "")
+        return super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+
+    def remember(self, host: str, tls: object) -> None:
+        """Keep the session of a connection that has carried an answer."""
+        if isinstance(tls, ssl.SSLObject) and tls.session is not None:
+            self._sessions[host] = tls.session
+            self._sessions.move_to_end(host)
+            if len(self._sessions) > _SESSIONS:
+                self._sessions.popitem(last=False)
+
+
+class _LaneTransport(httpx.AsyncBaseTransport):
+    """One connection, kept while requests go to the same origin."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._wire: Wire | None = None
+        self._origin: tuple[str, str, int] | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = parse_url(str(request.url))
+        octets = _octets_of(request, url)
+        async with self._network.slots:
+            answer = await self._ask(url, octets, is_head=request.method == "HEAD")
+        return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
+
+    async def aclose(self) -> None:
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+    async def _ask(self, url: Url, octets: bytes, *, is_head: bool) -> Answer:
+        try:
+            if self._wire is not None and self._wire.is_open and self._origin == url.origin:
+                try:
+                    return await self._wire.ask(octets, is_head=is_head)
+                except WireError as stale:
+                    if not stale.unused:
+                        raise
+                    # Closed while idle: the peer has seen nothing of this request.
+            await self.aclose()
+            self._wire = await self._network.open(url)
+            self._origin = url.origin
+            answer = await self._wire.ask(octets, is_head=is_head)
+        except WireTimeout as late:
+            raise httpx.ReadTimeout(str(late)) from late
+        except WireError as broken:
+            raise httpx.RemoteProtocolError(str(broken)) from broken
+        if url.scheme == "https":
+            self._network._tls().remember(url.host, self._wire.tls)
+        return answer
+
+
+def _octets_of(request: httpx.Request, url: Url) -> bytes:
+    body = request.content
+    lines = [f"{request.method} {url.target} HTTP/1.1".encode("ascii")]
+    lines += [name + b": " + value for name, value in request.headers.raw]
+    head = b"\r\n".join(lines)
+    if b"\n" in head.replace(b"\r\n", b"") or len(lines) > 40:
+        raise ForbiddenAddress("a header with a line break")
+    return head + b"\r\n\r\n" + body
+
+
+class _SystemResolver:
+    """getaddrinfo in threads of its own, so that slow names hold up nothing else."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_LOOK_UPS_AT_ONCE, thread_name_prefix="names")
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(
+            self._threads,
+            lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM),
+        )
+        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
