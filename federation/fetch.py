@@ -1,0 +1,205 @@
+"""Signed GETs of documents: type, size, id and origin checked.
+
+A document counts only when it comes from its own id. Redirects stay at one origin, at most three,
+each checked and signed anew. A key counts only when its actor's own document lists it: the key's
+own document proves nothing.
+
+Sources: security.md FE-6, FE-7, FE-10, FE-12, IN-9 to IN-12, L-40, L-42; federation.md 3.4, 7.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from federation.actors import RemoteActor, actor_from
+from federation.errors import (
+    BadDocument,
+    BadUrl,
+    DocumentGone,
+    FetchFailed,
+    ForbiddenAddress,
+    NotProven,
+    TryFetchLater,
+)
+from federation.keys import KnownKey, Signer
+from federation.network import Client, Network
+from federation.origins import Url, parse_url, same_origin, without_fragment
+from federation.reading import id_of, parse_json, types_of
+from federation.signatures import cavage, rfc9421
+
+ACCEPT = 'application/activity+json, application/ld+json; profile="https://www.w3.org/ns/activitystreams"'
+_REDIRECTS = 3  # L-40
+_MOVED = frozenset({301, 302, 303, 307, 308})
+_PROFILE = "https://www.w3.org/ns/activitystreams"
+
+
+@dataclass(frozen=True, slots=True)
+class Fetcher:
+    """Fetches documents, signing as the instance actor (federation.md 7.6).
+
+    Args:
+        network: The one door.
+        signer: Of the instance actor.
+    """
+
+    network: Network
+    signer: Signer
+
+    async def document(self, url: str, *, now: datetime) -> dict[str, Any]:
+        """The document at its own id.
+
+        Raises:
+            DocumentGone: 404 or 410, or a Tombstone.
+            TryFetchLater: The host does not answer now.
+            FetchFailed: It is not what was asked for.
+        """
+        document = await self._get(url, now=now)
+        found = id_of(document)
+        if found is None:
+            raise FetchFailed("a document without an id")
+        if found != url:
+            # One more look at the id it gives itself, if that is at the same origin (IN-11).
+            if not same_origin(found, url):
+                raise FetchFailed("a document of another origin")
+            document = await self._get(found, now=now)
+            if id_of(document) != found:
+                raise FetchFailed("a document that is not at its id")
+        if "Tombstone" in types_of(document):
+            raise DocumentGone("a tombstone", proven=True)
+        return document
+
+    async def actor(self, actor_id: str, *, now: datetime) -> RemoteActor:
+        """An actor at its own id.
+
+        Raises:
+            FetchFailed: As `document`; or it is not an actor that can be used.
+        """
+        try:
+            return actor_from(await self.document(actor_id, now=now))
+        except BadDocument as wrong:
+            raise FetchFailed(f"not an actor: {wrong.detail}") from wrong
+
+    async def key(self, key_id: str, *, now: datetime) -> tuple[KnownKey, RemoteActor]:
+        """A key together with the actor whose own document lists it.
+
+        Handles the three shapes in use: a fragment of the actor, a bare key document, and a partial
+        actor at a key's own URL (GoToSocial).
+
+        Raises:
+            NotProven: The owner's document does not list it.
+            FetchFailed: A document could not be had.
+        """
+        document = await self._get(without_fragment(key_id), now=now)
+        owner = _owner_of(document, key_id)
+        if owner is None:
+            raise NotProven("the key names no owner")
+        if not same_origin(owner, key_id):
+            raise NotProven("the key is of another host than its owner")
+        try:
+            actor = actor_from(document) if id_of(document) == owner else None
+        except BadDocument:
+            actor = None  # A partial actor: ask for the whole.
+        if actor is None or not actor.keys:
+            actor = await self.actor(owner, now=now)
+        for key in actor.keys:
+            if key.key_id == key_id:
+                return key, actor
+        raise NotProven("the owner does not list the key")
+
+    async def _get(self, text: str, *, now: datetime) -> dict[str, Any]:
+        try:
+            url = parse_url(text)
+        except BadUrl as wrong:
+            raise FetchFailed("not a URL") from wrong
+        seen = {str(url)}
+        async with self.network.connection() as client:
+            for _ in range(_REDIRECTS + 1):
+                response = await self._knock(client, url, now=now)
+                if response.status_code not in _MOVED:
+                    return _document_in(response)
+                url = _next(url, response, seen)
+        raise FetchFailed("too many redirects")
+
+    async def _knock(self, client: Client, url: Url, *, now: datetime) -> httpx.Response:
+        response = await self._once(client, url, cavage.sign_get(url, signer=self.signer, now=now))
+        if response.status_code not in (400, 401):
+            return response
+        if "?" in url.target:
+            alone = url.target.partition("?")[0]
+            headers = cavage.sign_get(url, signer=self.signer, now=now, target=alone)
+            response = await self._once(client, url, headers)
+            if response.status_code not in (400, 401):
+                return response
+        return await self._once(client, url, rfc9421.sign_get(url, signer=self.signer, now=now))
+
+    async def _once(self, client: Client, url: Url, headers: dict[str, str]) -> httpx.Response:
+        try:
+            return await client.get(
+                str(url).partition("#")[0], headers={"Accept": ACCEPT, **headers}
+            )
+        except ForbiddenAddress:
+            raise
+        except httpx.TransportError as wrong:
+            raise TryFetchLater(str(wrong) or "no answer") from wrong
+
+
+def _next(url: Url, response: httpx.Response, seen: set[str]) -> Url:
+    location = response.headers.get("location", "")
+    try:
+        target = parse_url(str(httpx.URL(str(url)).join(location)))
+    except (BadUrl, httpx.InvalidURL) as wrong:
+        raise FetchFailed("a redirect to nowhere") from wrong
+    if target.origin != url.origin:
+        raise FetchFailed("a redirect to another origin")
+    if str(target) in seen:
+        raise FetchFailed("redirects in a circle")
+    seen.add(str(target))
+    return target
+
+
+def _document_in(response: httpx.Response) -> dict[str, Any]:
+    status = response.status_code
+    if status in (404, 410):
+        raise DocumentGone(f"answered {status}", proven=status == 410)
+    if status in (408, 429) or status >= 500:
+        raise TryFetchLater(f"answered {status}")
+    if status != 200:
+        raise FetchFailed(f"answered {status}")
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise FetchFailed("an encoded answer")
+    if not is_activity_type(response.headers.get("content-type", "")):
+        raise FetchFailed("not an ActivityStreams document")
+    try:
+        return parse_json(response.content)
+    except BadDocument as wrong:
+        raise FetchFailed(f"not JSON: {wrong.detail}") from wrong
+
+
+def is_activity_type(content_type: str) -> bool:
+    """Whether a media type says ActivityStreams (FE-10).
+
+    `application/ld+json` only with the profile that lists its namespace.
+    """
+    kind, _, parameters = content_type.partition(";")
+    if kind.strip().lower() == "application/activity+json":
+        return True
+    if kind.strip().lower() != "application/ld+json":
+        return False
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.strip().partition("=")
+        if name.lower() == "profile" and _PROFILE in value.strip('"').split():
+            return True
+    return False
+
+
+def _owner_of(document: dict[str, Any], key_id: str) -> str | None:
+    if id_of(document) == key_id and "publicKey" not in document:
+        return id_of(document.get("owner")) or id_of(document.get("controller"))
+    keys = document.get("publicKey")
+    listed = keys if isinstance(keys, list) else [keys]
+    for key in listed:
+        if isinstance(key, dict) and key.get("id") == key_id:
+            return id_of(key.get("owner")) or id_of(document)
+    return id_of(document)
