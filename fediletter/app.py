@@ -1,0 +1,75 @@
+"""Composition root: settings become services, services become the web app and its workers."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from federation.network import Network, NetworkPolicy
+from fediletter import __version__
+from fediletter.clock import SystemClock
+from fediletter.installation import open_store
+from fediletter.keyring import KeyRing
+from fediletter.links import Links
+from fediletter.mail.relay import open_mailer
+from fediletter.newsletter.tokens import Tokens
+from fediletter.sealing import load_vault
+from fediletter.services import Services
+from fediletter.settings import Settings
+from fediletter.web.errors import EXCEPTION_HANDLERS
+from fediletter.web.guard import guarded
+from fediletter.web.routes import ROUTES
+from fediletter.workers.supervisor import Supervisor
+
+
+def build_services(settings: Settings) -> Services:
+    """Everything that touches the world, made once.
+
+    Raises:
+        AppError: The secret or the database cannot be used.
+    """
+    vault = load_vault(settings.secret_file)
+    store = open_store(settings)
+    links = Links(settings.base_url, settings.account_user)
+    return Services(
+        settings=settings,
+        store=store,
+        network=Network(
+            NetworkPolicy(
+                allow=settings.allow_addresses,
+                user_agent=f"fediletter/{__version__} (+{settings.base_url}/)",
+            )
+        ),
+        mailer=open_mailer(settings.smtp_url),
+        vault=vault,
+        tokens=Tokens(vault),
+        keyring=KeyRing(store, vault, links),
+        links=links,
+        clock=SystemClock(),
+    )
+
+
+def create_app(services: Services, *, workers: bool = True) -> ASGIApp:
+    """The web app; with `workers` its process also sends and applies.
+
+    Args:
+        services: From `build_services`; closed when the app ends.
+        workers: Whether the loops run in this process.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        supervisor = Supervisor(services) if workers else None
+        if supervisor is not None:
+            await supervisor.start()
+        try:
+            yield
+        finally:
+            if supervisor is not None:
+                await supervisor.stop()
+            services.store.close()
+
+    app = Starlette(routes=ROUTES, exception_handlers=EXCEPTION_HANDLERS, lifespan=lifespan)
+    app.state.services = services
+    return guarded(app, services)

@@ -1,0 +1,314 @@
+"""The one door to the sanitiser: Markdown of founders and HTML of strangers become `SafeHtml`.
+
+Founders' Markdown goes through markdown-it (raw HTML off, for every role: HT-10), typography, our
+own checks of addresses, and bleach as the last step (HT-2). What strangers send goes through nh3,
+bounded. Templates and documents take `SafeHtml` and nothing else, so a forgotten check is a type
+error.
+
+Sources: security.md section 4 (HT-1 to HT-10), L-20, L-27; federation.md 5.5; email.md HT-4 to
+HT-6.
+"""
+
+import html as entities
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, TypeAlias
+from urllib.parse import urljoin, urlsplit
+
+import bleach
+import nh3
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from mdit_py_plugins.footnote import footnote_plugin
+
+from fediletter.limits import REMOTE_HTML_BYTES, REPLY_LINKS
+from fediletter.newsletter.typography import NARROW, NBSP, french
+
+Profile: TypeAlias = Literal["web", "mail", "article"]
+
+_WEB_TAGS = frozenset(
+    (
+        "p br hr h2 h3 h4 h5 h6 strong em del s code pre blockquote ul ol li a img figure "
+        "figcaption table thead tbody tr th td sup sub section span"
+    ).split()
+)
+# FEP-b2b8, narrowed: federation.md 5.5. Tables are flattened, figures unwrapped before.
+_ARTICLE_TAGS = frozenset(
+    "p br h2 h3 h4 h5 h6 strong em del s code pre blockquote ul ol li a img".split()
+)
+_MAIL_TAGS = _WEB_TAGS - {"section", "span"}
+_TAGS: dict[Profile, frozenset[str]] = {
+    "web": _WEB_TAGS,
+    "mail": _MAIL_TAGS,
+    "article": _ARTICLE_TAGS,
+}
+_REMOTE_TAGS = set(
+    "p br strong b em i del s u code pre blockquote ul ol li span a ruby rt rp".split()
+)
+_REMOTE_CLASSES = {"h-card", "u-url", "mention", "hashtag"}
+_INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_TAG = re.compile(r"<[^>]*>")
+
+
+class SafeHtml(str):
+    """HTML that has passed a sanitiser. Made in this module alone."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        """Tells Jinja not to escape it again."""
+        return self
+
+
+def from_markdown(
+    text: str,
+    *,
+    profile: Profile,
+    language: str,
+    base_url: str,
+    media_prefix: str | None = None,
+) -> SafeHtml:
+    """A founder's Markdown as HTML.
+
+    Args:
+        text: At most a desk form's size (L-2).
+        profile: `web` with ids and footnote links; `mail` and `article` with absolute addresses
+            and notes as a plain list at the end.
+        language: `fr` gets French typography.
+        base_url: Relative addresses are relative to it.
+        media_prefix: Images must come from below this address; by default `base_url`/media/.
+    """
+    prefix = media_prefix or f"{base_url}/media/"
+    parser = _parser()
+    tokens = parser.parse(_CONTROL.sub("", text))
+    narrow = NARROW if profile == "web" else NBSP
+    if language == "fr":
+        _typeset(tokens, narrow)
+    _settle_addresses(tokens, base_url, prefix)
+    _settle_headings(tokens)
+    if profile != "web":
+        tokens = list(_without_footnote_links(tokens))
+    rendered = parser.renderer.render(tokens, parser.options, {})
+    if profile == "web":
+        rendered = _figures(rendered)
+    elif profile == "article":
+        rendered = _flat_tables(rendered)
+    return _clean(rendered, profile)
+
+
+def from_remote(markup: str) -> SafeHtml:
+    """HTML of a stranger, for showing below a letter.
+
+    What is longer than L-20 is shown as plain text; after L-27 links the rest are plain text.
+    """
+    if len(markup.encode("utf-8", "replace")) > REMOTE_HTML_BYTES:
+        return paragraphs_of(plain_text(markup[:REMOTE_HTML_BYTES]))
+    markup = re.sub(r"<(/?)h[1-6][^>]*>", r"<\1p>", markup, flags=re.IGNORECASE)
+    count = 0
+
+    def attribute(tag: str, name: str, value: str) -> str | None:
+        nonlocal count
+        if name == "href":
+            count += 1
+            return value if count <= REPLY_LINKS and is_web_address(value) else None
+        if name == "class":
+            kept = [part for part in value.split() if part in _REMOTE_CLASSES]
+            return " ".join(kept) or None
+        return value
+
+    cleaned = nh3.clean(
+        _INVISIBLE.sub("", _CONTROL.sub("", markup)),
+        tags=_REMOTE_TAGS,
+        clean_content_tags={"script", "style"},
+        attributes={
+            "a": {"href", "class"},
+            "span": {"class", "lang", "dir"},
+            "p": {"lang", "dir"},
+            "ol": {"start", "reversed"},
+            "li": {"value"},
+        },
+        attribute_filter=attribute,
+        url_schemes={"http", "https"},
+        link_rel="nofollow noopener noreferrer ugc",
+        strip_comments=True,
+    )
+    return SafeHtml(cleaned)
+
+
+def paragraphs_of(text: str) -> SafeHtml:
+    """Plain text as escaped paragraphs."""
+    parts = [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
+    return SafeHtml(
+        "".join(f"<p>{entities.escape(part).replace(chr(10), '<br>')}</p>" for part in parts)
+    )
+
+
+def plain_text(markup: str) -> str:
+    """What HTML says, without it: for summaries, notifications, search."""
+    spaced = re.sub(r"</(p|div|li|h[1-6]|blockquote|tr)>|<br\s*/?>", "\n", markup, flags=re.I)
+    bare = nh3.clean(spaced, tags=set(), clean_content_tags={"script", "style"})
+    lines = [line.strip() for line in entities.unescape(bare).splitlines()]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+def plain_name(text: str, longest: int) -> str:
+    """A remote name or title: one line of plain text without invisible or directional marks."""
+    return " ".join(_INVISIBLE.sub("", _CONTROL.sub(" ", text)).split())[:longest]
+
+
+def is_web_address(text: str) -> bool:
+    """Whether a link leads to http or https and to nowhere else (HT-4)."""
+    address = re.sub(r"[\s\x00-\x1f]", "", entities.unescape(text))
+    if "\\" in address or address.startswith("//"):
+        return False
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+# --- Markdown --------------------------------------------------------------------------------
+
+
+def _parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": False})
+    parser.enable(["table", "strikethrough"])
+    footnote_plugin(parser)
+    return parser
+
+
+def _walk(tokens: Iterable[Token]) -> Iterable[Token]:
+    for token in tokens:
+        yield token
+        if token.children:
+            yield from _walk(token.children)
+
+
+def _typeset(tokens: Sequence[Token], narrow: str) -> None:
+    for token in _walk(tokens):
+        if token.type == "text":
+            token.content = french(token.content, narrow=narrow)
+
+
+def _settle_addresses(tokens: Sequence[Token], base_url: str, prefix: str) -> None:
+    for token in _walk(tokens):
+        if token.type == "link_open":
+            address = urljoin(base_url + "/", str(token.attrs.get("href", "")))
+            allowed = is_web_address(address) or re.match(r"mailto:[^\s<>\"]+$", address)
+            if allowed:
+                token.attrs["href"] = address
+            else:
+                del token.attrs["href"]
+        elif token.type == "image":
+            address = urljoin(base_url + "/", str(token.attrs.get("src", "")))
+            if address.startswith(prefix):
+                token.attrs["src"] = address
+            else:  # Readers load nothing from elsewhere: the words stay.
+                token.type, token.tag, token.content = "text", "", _words_of(token)
+                token.children, token.attrs = None, {}
+
+
+def _words_of(token: Token) -> str:
+    return "".join(child.content for child in token.children or [])
+
+
+def _settle_headings(tokens: Sequence[Token]) -> None:
+    number = 0
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            # The letter's title is the page's only h1.
+            token.tag = "h2" if token.tag == "h1" else token.tag
+            if token.type == "heading_open":
+                number += 1
+                token.attrs["id"] = f"s-{number}"
+
+
+def _without_footnote_links(tokens: Sequence[Token]) -> Iterable[Token]:
+    for token in tokens:
+        if token.type == "footnote_block_open":
+            yield _html("<hr><ol>")
+        elif token.type == "footnote_block_close":
+            yield _html("</ol>")
+        elif token.type == "footnote_open":
+            yield _html("<li>")
+        elif token.type == "footnote_close":
+            yield _html("</li>")
+        elif token.type != "footnote_anchor":
+            if token.children:
+                token.children = [_plain_note(child) for child in token.children]
+            yield token
+
+
+def _plain_note(token: Token) -> Token:
+    if token.type == "footnote_ref":
+        return _html(f"[{int(token.meta['id']) + 1}]")
+    if token.type == "footnote_anchor":
+        return _html("")
+    return token
+
+
+def _html(content: str) -> Token:
+    return Token("html_inline", "", 0, content=content)
+
+
+_LONE_IMAGE = re.compile(r'<p>(<img [^>]*?)(?: title="([^"]*)")?\s*/?>\s*</p>')
+
+
+def _figures(rendered: str) -> str:
+    def figure(found: re.Match[str]) -> str:
+        caption = f"<figcaption>{found[2]}</figcaption>" if found[2] else ""
+        return f"<figure>{found[1]}>{caption}</figure>"
+
+    return _LONE_IMAGE.sub(figure, rendered)
+
+
+def _flat_tables(rendered: str) -> str:
+    """Tables as paragraphs, a row each, cells between middle dots: few peers keep tables."""
+
+    def flatten(found: re.Match[str]) -> str:
+        rows = re.findall(r"<tr>(.*?)</tr>", found[0], re.DOTALL)
+        cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
+        return "".join(f"<p>{' · '.join(cell.strip() for cell in row)}</p>" for row in cells)
+
+    return re.sub(r"<table>.*?</table>", flatten, rendered, flags=re.DOTALL)
+
+
+# --- bleach ----------------------------------------------------------------------------------
+
+
+def _clean(rendered: str, profile: Profile) -> SafeHtml:
+    cleaner = bleach.Cleaner(
+        tags=_TAGS[profile],
+        attributes=_attributes(profile),
+        protocols={"http", "https", "mailto"},
+        strip=True,
+        strip_comments=True,
+    )
+    return SafeHtml(cleaner.clean(rendered))
+
+
+def _attributes(profile: Profile) -> Callable[[str, str, str], bool]:
+    simple: dict[str, Any] = {
+        "a": {"href", "title"},
+        "img": {"src", "alt", "title", "width", "height"},
+        "ol": {"start"},
+    }
+
+    def allowed(tag: str, name: str, value: str) -> bool:
+        if name in simple.get(tag, ()):
+            return name not in ("href", "src") or "\\" not in value
+        if profile != "web":
+            return False
+        return _allowed_on_web(tag, name, value)
+
+    return allowed
+
+
+def _allowed_on_web(tag: str, name: str, value: str) -> bool:
+    if name == "id":
+        return re.fullmatch(r"s-\d+|fn(ref)?\d+(:\d+)?", value) is not None
+    if name == "class":
+        return re.fullmatch(r"language-[\w+-]+|footnote[a-z-]*", value) is not None
+    return tag in ("td", "th") and name == "align"

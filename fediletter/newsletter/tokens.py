@@ -1,0 +1,142 @@
+"""The one door to signed links: leaving, preferences, bounces, form stamps.
+
+A token is made of a random key that stands for the subscriber and a MAC over purpose and key; no
+address, no sequence, no time in clear. Purposes are inside the MAC, so that no token serves for
+another. Whoever holds a letter holds its links: none of them shows or changes an address.
+
+Sources: email.md section 7 (UN-6 to UN-10), EM-9, EM-13, WE-20.
+"""
+
+import base64
+import binascii
+import hmac
+import re
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+from fediletter.sealing import Vault
+
+_KEY_ID = b"\x01"  # Of the MAC key in use; older ones would go on being read.
+_KEY_BYTES = 10
+_MAC_BYTES = 16
+_TAG_MAC_BYTES = 10
+_TRAILING = re.compile(r"[.,;:!?)>\]}'\"]+$")  # UN-10: copied along from a sentence.
+
+
+class Tokens:
+    """Mints and reads tokens.
+
+    Args:
+        vault: Whose derived keys sign them.
+    """
+
+    def __init__(self, vault: Vault) -> None:
+        self._key = vault.derive("tokens")
+
+    # Links of a subscriber: the MAC is the authority, nothing is looked up to check it --------
+    def unsubscribe(self, key: bytes) -> str:
+        """Leaves everything; never expires, never burnt (36 characters)."""
+        return self._link(b"unsubscribe", key, b"")
+
+    def read_unsubscribe(self, token: str) -> bytes | None:
+        """The subscriber's key; None if the token is not authentic."""
+        return self._read_link(b"unsubscribe", token, b"")
+
+    def preferences(self, key: bytes, epoch: int) -> str:
+        """Sees and sets topics, rhythm and language; dies with the epoch."""
+        return self._link(b"preferences", key, epoch.to_bytes(2, "big"))
+
+    def read_preferences(self, token: str) -> tuple[bytes, int] | None:
+        """Key and epoch; None if the token is not authentic."""
+        raw = _decoded(token)
+        if raw is None or len(raw) < 1 + _KEY_BYTES + 2:
+            return None
+        extra = raw[1 + _KEY_BYTES : 1 + _KEY_BYTES + 2]
+        key = self._read_link(b"preferences", token, extra)
+        return None if key is None else (key, int.from_bytes(extra, "big"))
+
+    # Tags in the local part of an address: lower-case base32, local parts lose their case -----
+    def bounce(self, delivery_id: int) -> str:
+        """Marks the envelope sender of one delivery (29 characters, EM-13)."""
+        return self._tag(b"bounce", delivery_id.to_bytes(8, "big"))
+
+    def read_bounce(self, tag: str) -> int | None:
+        """The delivery's id; None if the tag is not authentic."""
+        found = self._read_tag(b"bounce", tag)
+        return None if found is None else int.from_bytes(found, "big")
+
+    def leave(self, subscriber_id: int) -> str:
+        """Marks the address that a `mailto:` unsubscribe goes to (UN-6)."""
+        return self._tag(b"leave", subscriber_id.to_bytes(8, "big"))
+
+    def read_leave(self, tag: str) -> int | None:
+        """The subscriber's id; None if the tag is not authentic."""
+        found = self._read_tag(b"leave", tag)
+        return None if found is None else int.from_bytes(found, "big")
+
+    # Forms -------------------------------------------------------------------------------------
+    def stamp(self, purpose: str, now: datetime) -> str:
+        """Says when a form was shown."""
+        moment = int(now.timestamp()).to_bytes(5, "big")
+        return _encoded(moment + self._mac(b"stamp:" + purpose.encode(), moment)[:_TAG_MAC_BYTES])
+
+    def age_of_stamp(self, purpose: str, token: str, now: datetime) -> timedelta | None:
+        """How long ago the form was shown; None if the stamp is not authentic."""
+        raw = _decoded(token)
+        if raw is None or len(raw) != 5 + _TAG_MAC_BYTES:
+            return None
+        wanted = self._mac(b"stamp:" + purpose.encode(), raw[:5])[:_TAG_MAC_BYTES]
+        if not hmac.compare_digest(raw[5:], wanted):
+            return None
+        return now - datetime.fromtimestamp(int.from_bytes(raw[:5], "big"), UTC)
+
+    def hash_address(self, identity: str) -> bytes:
+        """A keyed hash of an address, for suppression after erasure (PR-5)."""
+        return self._mac(b"address", identity.encode())
+
+    def hash_secret(self, secret: str) -> bytes:
+        """How one-time secrets are stored."""
+        return self._mac(b"secret", secret.encode())
+
+    def _link(self, purpose: bytes, key: bytes, extra: bytes) -> str:
+        mac = self._mac(purpose, key + extra)[:_MAC_BYTES]
+        return _encoded(_KEY_ID + key + extra + mac)
+
+    def _read_link(self, purpose: bytes, token: str, extra: bytes) -> bytes | None:
+        raw = _decoded(token)
+        if raw is None or len(raw) != 1 + _KEY_BYTES + len(extra) + _MAC_BYTES:
+            return None
+        key, mac = raw[1 : 1 + _KEY_BYTES], raw[-_MAC_BYTES:]
+        wanted = self._mac(purpose, key + extra)[:_MAC_BYTES]
+        return key if raw[:1] == _KEY_ID and hmac.compare_digest(mac, wanted) else None
+
+    def _tag(self, purpose: bytes, subject: bytes) -> str:
+        raw = subject + self._mac(purpose, subject)[:_TAG_MAC_BYTES]
+        return base64.b32encode(raw).decode("ascii").rstrip("=").lower()
+
+    def _read_tag(self, purpose: bytes, tag: str) -> bytes | None:
+        text = tag.upper()
+        try:
+            raw = base64.b32decode(text + "=" * (-len(text) % 8))
+        except (binascii.Error, ValueError):
+            return None
+        subject, mac = raw[:8], raw[8:]
+        wanted = self._mac(purpose, subject)[:_TAG_MAC_BYTES]
+        return subject if hmac.compare_digest(mac, wanted) else None
+
+    def _mac(self, purpose: bytes, subject: bytes) -> bytes:
+        return hmac.digest(self._key, purpose + b"\0" + subject, sha256)
+
+
+def _encoded(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode("ascii").rstrip("=")
+
+
+def _decoded(token: str) -> bytes | None:
+    text = _TRAILING.sub("", token)
+    if len(text) > 80 or not re.fullmatch(r"[A-Za-z0-9_-]+", text):
+        return None
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        return None

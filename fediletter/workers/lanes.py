@@ -1,0 +1,82 @@
+"""Claims lanes that are ready and lets each be drained by a task of its own, within the slots."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from fediletter.services import Services
+from fediletter.workers.loop import wait_for_either
+from storage import leases
+from storage.ids import LaneId, WorkerId
+from storage.leases import Claim
+
+_SCHEME_KEPT = timedelta(days=7)  # federation.md 7.5
+_CLAIMED_AT_ONCE = 50
+_log = logging.getLogger("fediletter.workers")
+
+
+class Lanes:
+    """This process's share of the lanes of one kind.
+
+    Args:
+        services: The toolbox.
+        worker_id: Who claims: it changes when others took this process for dead.
+        kind: `activities` or `email`.
+        slots: Lanes drained at once, at most.
+        drain: Drains one lane and gives it back; raises nothing but cancellation.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        worker_id: Callable[[], WorkerId],
+        *,
+        kind: str,
+        slots: int,
+        drain: Callable[[Claim], Awaitable[None]],
+    ) -> None:
+        self._services = services
+        self._worker_id = worker_id
+        self._kind = kind
+        self._slots = slots
+        self._drain = drain
+        self._running: dict[LaneId, asyncio.Task[None]] = {}
+        self._slot_free = asyncio.Event()
+
+    async def look(self) -> bool:
+        """Claim what is ready for the free slots. True while there may be more."""
+        free = self._slots - len(self._running)
+        if free <= 0:
+            self._slot_free.clear()
+            await wait_for_either(self._slot_free, self._slot_free, 1.0, self._services.clock)
+            return True
+        now = self._services.clock.now()
+        claims = await self._services.store.write(
+            leases.claim,
+            self._worker_id(),
+            kind=self._kind,
+            limit=min(free, _CLAIMED_AT_ONCE),
+            now=now,
+            scheme_since=now - _SCHEME_KEPT,
+        )
+        for claim in claims:
+            task = asyncio.ensure_future(self._drain(claim))
+            self._running[claim.lane_id] = task
+            task.add_done_callback(lambda done, lane=claim.lane_id: self._ended(lane, done))
+        return bool(claims)
+
+    def _ended(self, lane_id: LaneId, task: "asyncio.Future[None]") -> None:
+        del self._running[lane_id]
+        self._slot_free.set()
+        if not task.cancelled() and (trouble := task.exception()) is not None:
+            _log.error("a lane was not given back", exc_info=trouble, extra={"lane": lane_id})
+
+    async def finish(self, seconds: float) -> None:
+        """Let what is in flight end, at most so long; then cut it (RE-14)."""
+        if self._running:
+            _, late = await asyncio.wait(list(self._running.values()), timeout=seconds)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=2.0)

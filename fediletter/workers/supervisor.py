@@ -1,0 +1,90 @@
+"""Starts and stops the loops, moves the beat, and drains on SIGTERM (RE-14)."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from fediletter.limits import MAIL_CONNECTIONS, REQUESTS_AT_ONCE, TERMINATION_SECONDS
+from fediletter.outbound.send_activities import ActivitySender
+from fediletter.outbound.send_mail import MailSender
+from fediletter.services import Services
+from fediletter.workers.lanes import Lanes
+from fediletter.workers.loop import look_again_and_again, wait_for_either
+from fediletter.workers.pulse import Pulse
+from fediletter.workers.steps import apply_received, step_fan_outs
+from fediletter.workers.timetable import Timetable
+from storage import wakeup
+
+ACTIVITIES, EMAIL = "activities", "email"
+_log = logging.getLogger("fediletter.workers")
+
+
+class Supervisor:
+    """All the work of one process.
+
+    Args:
+        services: The toolbox.
+        kinds: What this process sends; steps and timetable run in any case.
+    """
+
+    def __init__(self, services: Services, kinds: frozenset[str] = frozenset((ACTIVITIES, EMAIL))):
+        self._services = services
+        self._kinds = kinds
+        self._pulse = Pulse(services.store, services.clock)
+        self._timetable = Timetable(services, lambda: self._pulse.may_work)
+        self._stopping = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._lanes: list[Lanes] = []
+
+    async def start(self) -> None:
+        """Register, take over from the dead, begin to look."""
+        await self._pulse.begin()
+        if ACTIVITIES in self._kinds:
+            self._add_lanes(ACTIVITIES, REQUESTS_AT_ONCE, ActivitySender(self._services).drain)
+        if EMAIL in self._kinds:
+            # One more than the connections for letters: a confirmation need not wait for them.
+            self._add_lanes(EMAIL, MAIL_CONNECTIONS + 1, MailSender(self._services).drain)
+        self._add_loop("fan-outs", wakeup.STEPS, lambda: step_fan_outs(self._services))
+        self._add_loop("received", wakeup.RECEIVED, lambda: apply_received(self._services))
+        self._tasks.append(asyncio.create_task(self._beat()))
+        self._timetable.start()
+
+    async def stop(self) -> None:
+        """Take no more work, finish what is in flight, hand back the rest."""
+        self._timetable.stop()
+        self._stopping.set()
+        await asyncio.gather(*(lanes.finish(TERMINATION_SECONDS) for lanes in self._lanes))
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._pulse.end()
+
+    def _add_lanes(self, kind: str, slots: int, drain: Callable[[object], Awaitable[None]]) -> None:
+        lanes = Lanes(
+            self._services, lambda: self._pulse.worker_id, kind=kind, slots=slots, drain=drain
+        )
+        self._lanes.append(lanes)
+        self._add_loop(kind, wakeup.LANES, lanes.look)
+
+    def _add_loop(self, name: str, channel: str, look: Callable[[], Awaitable[bool]]) -> None:
+        async def look_if_allowed() -> bool:
+            return self._pulse.may_work and await look()
+
+        bell = self._services.store.wakeups.listen(channel)
+        self._tasks.append(
+            asyncio.create_task(
+                look_again_and_again(
+                    name, look_if_allowed, bell, self._stopping, self._services.clock
+                ),
+                name=name,
+            )
+        )
+
+    async def _beat(self) -> None:
+        while not self._stopping.is_set():
+            await wait_for_either(
+                self._stopping, self._stopping, self._pulse.pause_seconds, self._services.clock
+            )
+            try:
+                await self._pulse.look_around()
+            except Exception:  # A database away for a while must not end the watch.
+                _log.exception("the beat failed")
+            self._timetable.mind_the_clock()

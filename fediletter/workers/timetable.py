@@ -1,0 +1,80 @@
+"""When to look: APScheduler rings, the database says what is due (RE-11).
+
+Each job is a claim of what is due: running it twice, late or in two processes does nothing more. The
+scheduler reads the wall clock, so a jump of it makes every job look at once (RE-12).
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from sqlalchemy.exc import DBAPIError
+
+from fediletter.outbound.publish import publish_due
+from fediletter.services import Services
+from storage import lanes, mailings
+from storage.store import Tx
+
+_JUMP = timedelta(seconds=30)
+_log = logging.getLogger("fediletter.timetable")
+
+
+class Timetable:
+    """The jobs of one process that works."""
+
+    def __init__(self, services: Services, may_work: Callable[[], bool]) -> None:
+        self._services = services
+        self._may_work = may_work
+        self._scheduler = AsyncIOScheduler(
+            timezone="UTC",
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        )
+        for job, seconds in ((self._publish, 2), (self._finish, 5), (self._sweep, 180)):
+            self._scheduler.add_job(self._guarded(job), "interval", seconds=seconds)
+        self._drift = self._offset()
+
+    def start(self) -> None:
+        """Begin to ring."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Ring no more; a job that runs ends by itself."""
+        self._scheduler.shutdown(wait=False)
+
+    def mind_the_clock(self) -> None:
+        """Called with each beat: after a jump of the wall clock every job looks at once."""
+        drift = self._offset()
+        if abs(drift - self._drift) > _JUMP.total_seconds():
+            _log.warning("the clock jumped", extra={"seconds": round(drift - self._drift)})
+            for job in self._scheduler.get_jobs():
+                job.modify(next_run_time=self._services.clock.now())
+        self._drift = drift
+
+    def _offset(self) -> float:
+        clock = self._services.clock
+        return clock.now().timestamp() - clock.monotonic()
+
+    def _guarded(self, job: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
+            if not self._may_work():
+                return
+            try:
+                await job()
+            except DBAPIError as trouble:
+                _log.error("the database refuses", extra={"kind": type(trouble.orig).__name__})
+
+        return run
+
+    async def _publish(self) -> None:
+        await publish_due(self._services)
+
+    async def _finish(self) -> None:
+        await self._services.store.write(mailings.finish_mailings, now=self._services.clock.now())
+
+    async def _sweep(self) -> None:
+        def work(tx: Tx) -> list[str]:
+            return lanes.sweep(tx, now=self._services.clock.now())
+
+        for key in await self._services.store.write(work):
+            _log.error("a lane was forgotten", extra={"lane": key})
