@@ -1,7 +1,7 @@
 """The first minute of an installation: directory, secret, database, actors and their keys.
 
-Doing it again changes nothing. Everything that needs to exist before the server starts is made here,
-by `fediletter init`, the demo and the tests alike.
+Doing it again changes nothing. Everything that needs to exist before the server starts is made
+here, by `fediletter init`, the demo and the tests alike.
 """
 
 import os
@@ -115,13 +115,13 @@ def add_keys(tx: Tx, vault: Vault, actor_id: ActorId, *, now: datetime) -> None:
     rsa, ed25519 = RsaPrivateKey.generate(), Ed25519PrivateKey.generate()
     for key in (
         LocalKey(
-            actor_id, "rsa", "main-key", rsa.public.pem, vault.seal(rsa.to_bytes(), "actor-key")
+            actor_id, "rsa", "main-key", rsa.public.text, vault.seal(rsa.to_bytes(), "actor-key")
         ),
         LocalKey(
             actor_id,
             "ed25519",
             "ed25519-key",
-            ed25519.public.multikey,
+            ed25519.public.text,
             vault.seal(ed25519.to_bytes(), "actor-key"),
         ),
     ):

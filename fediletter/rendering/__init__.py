@@ -1,0 +1,1 @@
+"""Records become documents: activities, objects, actors, feed entries. Pure."""

@@ -1,7 +1,7 @@
 """When to look: APScheduler rings, the database says what is due (RE-11).
 
-Each job is a claim of what is due: running it twice, late or in two processes does nothing more. The
-scheduler reads the wall clock, so a jump of it makes every job look at once (RE-12).
+Each job is a claim of what is due: running it twice, late or in two processes does nothing more.
+The scheduler reads the wall clock, so a jump of it makes every job look at once (RE-12).
 """
 
 import logging

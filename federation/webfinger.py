@@ -1,0 +1,161 @@
+"""WebFinger: from `user@host` to an actor, both ways.
+
+Sources: RFC 7033; RFC 6415 (host-meta); federation.md 3.1, 3.2; FEP-d556; security.md 2.3.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote
+from xml.sax.saxutils import quoteattr
+
+import httpx
+
+from federation.errors import BadDocument, BadUrl, FetchFailed, ForbiddenAddress, TryFetchLater
+from federation.network import Client, Network
+from federation.origins import parse_url
+from federation.reading import many, parse_json
+
+CONTENT_TYPE = "application/jrd+json"
+_SELF_TYPES = (
+    "application/activity+json",
+    'application/ld+json; profile="https://www.w3.org/ns/activitystreams"',
+)
+_LONGEST_RESOURCE = 320
+_ACCOUNT = re.compile(
+    r"@?([A-Za-z0-9_.-]+)@([A-Za-z0-9.\-]+(?::\d{1,5})?|\[[0-9a-fA-F:]+\](?::\d+)?)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look-up found."""
+
+    subject: str
+    actor_id: str
+    subscribe_template: str | None  # With `{uri}`: where a reader follows from their own server.
+
+
+def resource_of(text: str) -> str | None:
+    """A `resource` parameter in one form: `acct:user@host` in lower case, or a URL as it is.
+
+    Accepts percent encoding, a leading @ and upper case; None if it is neither.
+    """
+    if len(text) > _LONGEST_RESOURCE:
+        return None
+    plain = unquote(text).strip()
+    if plain.startswith(("https://", "http://")):
+        return plain
+    found = _ACCOUNT.fullmatch(plain.removeprefix("acct:"))
+    return f"acct:{found[1]}@{found[2]}".lower() if found else None
+
+
+def descriptor(
+    *,
+    subject: str,
+    aliases: list[str],
+    actor_id: str,
+    profile: str | None = None,
+    extra: list[dict[str, str]] | None = None,
+) -> dict[str, Any]:
+    """The JSON Resource Descriptor of an actor of ours.
+
+    Args:
+        subject: `acct:user@host`, canonical.
+        aliases: Other addresses of the same.
+        actor_id: Byte for byte as in the actor document.
+        profile: A page for people.
+        extra: More links; none of a type `application/*` (Lemmy would try it as an actor).
+    """
+    links: list[dict[str, str]] = [
+        {"rel": "self", "type": "application/activity+json", "href": actor_id}
+    ]
+    if profile is not None:
+        links.append(
+            {
+                "rel": "http://webfinger.net/rel/profile-page",
+                "type": "text/html",
+                "href": profile,
+            }
+        )
+    return {"subject": subject, "aliases": aliases, "links": links + (extra or [])}
+
+
+def host_meta(base_url: str) -> str:
+    """The XRD that leads from a host to its WebFinger (RFC 6415)."""
+    template = quoteattr(f"{base_url}/.well-known/webfinger?resource={{uri}}")
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<XRD xmlns="http://docs.oasis-open.org/ns/xri/xrd-1.0">'
+        f'<Link rel="lrdd" type="application/jrd+json" template={template}/></XRD>\n'
+    )
+
+
+async def look_up(network: Network, handle: str, *, scheme: str = "https") -> Found:
+    """Find the actor behind `user@host`.
+
+    Args:
+        network: The one door.
+        handle: With or without a leading @ or `acct:`.
+        scheme: `http` in laboratories alone.
+
+    Raises:
+        FetchFailed: It is no handle, or its host does not know it.
+    """
+    resource = resource_of(handle if handle.startswith("acct:") else f"acct:{handle.strip('@ ')}")
+    if resource is None:
+        raise FetchFailed("not a handle")
+    host = resource.rpartition("@")[2]
+    url = f"{scheme}://{host}/.well-known/webfinger?resource={quote(resource, safe='')}"
+    async with network.connection() as client:
+        document = await _get(client, url)
+    return _read(document, resource)
+
+
+async def _get(client: Client, url: str) -> dict[str, Any]:
+    for _ in range(4):  # WebFinger alone may cross hosts (FE-6), three times (L-40).
+        try:
+            response = await client.get(
+                url, headers={"Accept": f"{CONTENT_TYPE}, application/json"}
+            )
+        except ForbiddenAddress:
+            raise
+        except httpx.TransportError as wrong:
+            raise TryFetchLater(str(wrong) or "no answer") from wrong
+        if response.status_code in (301, 302, 303, 307, 308):
+            target = str(httpx.URL(url).join(response.headers.get("location", "")))
+            if url.startswith("https:") and not target.startswith("https:"):
+                raise FetchFailed("a redirect away from https")
+            url = target
+            continue
+        if response.status_code != 200:
+            raise FetchFailed(f"answered {response.status_code}")
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in (CONTENT_TYPE, "application/json"):
+            raise FetchFailed("not a JSON resource descriptor")
+        try:
+            return parse_json(response.content)
+        except BadDocument as wrong:
+            raise FetchFailed("not JSON") from wrong
+    raise FetchFailed("too many redirects")
+
+
+def _read(document: dict[str, Any], resource: str) -> Found:
+    actor_id = template = None
+    for link in many(document.get("links")):
+        if not isinstance(link, dict):
+            continue
+        if link.get("rel") == "self" and link.get("type") in _SELF_TYPES:
+            actor_id = link.get("href")
+        elif link.get("rel") == "http://ostatus.org/schema/1.0/subscribe":
+            template = link.get("template")
+    try:
+        parse_url(str(actor_id))
+    except BadUrl as wrong:
+        raise FetchFailed("no actor behind this handle") from wrong
+    subject = document.get("subject")
+    return Found(
+        subject if isinstance(subject, str) else resource,
+        str(actor_id),
+        template if isinstance(template, str) and "{uri}" in template else None,
+    )

@@ -1,0 +1,217 @@
+"""Posts as ActivityStreams objects.
+
+The form of an Article decides what followers can read. Mastodon shows `name`, `summary` and a link
+and never the content; GoToSocial and Hollo show `summary` (or `name`) as a content warning in
+front of the content and lose the title; snac2, Misskey and Pleroma show both. So the default form
+has no `summary`: the title is `name`, and the content begins with the title as a heading where
+`name` may be lost, then the teaser. What Mastodon needs as teaser goes into the Open Graph card
+and the preview.
+
+Sources: federation.md 1 (R1 to R15), 5, 10, 13; peers.md 1; FEP-b2b8, FEP-044f, FEP-7888.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from typing import Any, TypeAlias
+
+from federation.reading import PUBLIC
+from fediletter.links import Links
+from fediletter.newsletter.html import SafeHtml, from_markdown
+from storage.newsletters import Newsletter
+from storage.posts import Post
+
+Document: TypeAlias = dict[str, Any]
+
+AS = "https://www.w3.org/ns/activitystreams"
+CONTENT_CAP = 90_000  # Characters: Pleroma refuses the whole object above 100,000.
+TITLE_CAP = 200
+TEASER_CAP = 500
+_TAGS_CAP = 10
+
+ARTICLE_CONTEXT: list[Any] = [
+    AS,
+    {
+        "toot": "http://joinmastodon.org/ns#",
+        "ostatus": "http://ostatus.org#",
+        "gts": "https://gotosocial.org/ns#",
+        "Hashtag": "as:Hashtag",
+        "sensitive": "as:sensitive",
+        "conversation": "ostatus:conversation",
+        "interactionPolicy": {"@id": "gts:interactionPolicy", "@type": "@id"},
+        "canQuote": {"@id": "gts:canQuote", "@type": "@id"},
+        "automaticApproval": {"@id": "gts:automaticApproval", "@type": "@id"},
+    },
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What readers did with a post, as its object tells it."""
+
+    replies: int = 0
+    likes: int = 0
+    shares: int = 0
+
+
+def when(moment: datetime) -> str:
+    """A time as documents carry it: UTC, whole seconds, Z (R6)."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def addressing(post: Post, links: Links) -> tuple[list[str], list[str]]:
+    """`to` and `cc` of a post; the public always by its full IRI in a list."""
+    followers = f"{links.actor()}/followers"
+    if post.audience == "unlisted":
+        return [followers], [PUBLIC]
+    if post.audience == "followers":
+        return [followers], []
+    return [PUBLIC], [followers]
+
+
+def plain_title(text: str) -> str:
+    """A title as `name`: Mastodon puts it into HTML unescaped, so it must not look like markup."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "‹", " ".join(text.split()))[:TITLE_CAP]
+
+
+def teaser_of(post: Post) -> str:
+    """What followers read before the letter: as the founders wrote it, or the summary."""
+    return " ".join((post.fediverse_teaser or post.summary).split())[:TEASER_CAP]
+
+
+def content_of(post: Post, links: Links) -> SafeHtml:
+    """The letter as `content`; cut with a link to the rest when peers would refuse it."""
+    content = from_markdown(
+        post.body_markdown, profile="article", language=post.language, base_url=links.base
+    )
+    if len(content) <= CONTENT_CAP:
+        return content
+    cut = content.rfind("</p>", 0, CONTENT_CAP) + len("</p>")
+    more = {"fr": "Lire la suite", "en": "Read on"}[post.language]
+    return SafeHtml(
+        f'{content[: max(cut, 0)]}<p><a href="{links.letter(post.slug)}">{more}</a></p>'
+    )
+
+
+def article_of(
+    post: Post, links: Links, newsletter: Newsletter, *, counts: Counts | None = None
+) -> Document:
+    """A published issue as an Article, without `@context`.
+
+    Args:
+        post: With `published_at`.
+        links: Our addresses.
+        newsletter: Whose letter it is.
+        counts: What readers did so far.
+    """
+    assert post.published_at is not None  # noqa: S101 (the caller publishes or has published)
+    uri = links.post_object(post.kind, post.public_id)
+    to, cc = addressing(post, links)
+    title, teaser = plain_title(post.title), teaser_of(post)
+    content = content_of(post, links)
+    with_teaser = post.article_form == "summary"
+    if not with_teaser:
+        lead = f"<p><em>{escape(teaser, quote=False)}</em></p>" if teaser else ""
+        content = SafeHtml(f"<h2>{escape(title, quote=False)}</h2>{lead}{content}")
+    document: Document = {
+        "id": uri,
+        "type": "Article",
+        "attributedTo": links.actor(),
+        "name": title,
+        "nameMap": {post.language: title},
+        "content": content,
+        "contentMap": {post.language: content},
+        "url": links.letter(post.slug),
+        "published": when(post.published_at),
+        "to": to,
+        "cc": cc,
+        "sensitive": False,
+        "tag": hashtags_of(post, links),
+        "conversation": f"{uri}/context",
+        "context": f"{uri}/context",
+        **_collections(uri, counts or Counts()),
+        "interactionPolicy": {"canQuote": {"automaticApproval": [PUBLIC]}},
+        "preview": preview_of(post, links, newsletter),
+    }
+    if with_teaser and teaser:
+        document["summary"] = teaser
+    if post.updated_at is not None:
+        document["updated"] = when(post.updated_at)
+    image = image_of(post, links)
+    if image is not None:
+        document["image"] = image
+    return document
+
+
+def preview_of(post: Post, links: Links, newsletter: Newsletter) -> Document:
+    """A short Note for who does not show Articles (FEP-b2b8)."""
+    assert post.published_at is not None  # noqa: S101 (the caller publishes or has published)
+    more = {"fr": "Lire la lettre", "en": "Read the letter"}[post.language]
+    teaser = teaser_of(post)
+    parts = [
+        f"<p><strong>{escape(plain_title(post.title), quote=False)}</strong></p>",
+        f"<p>{escape(teaser, quote=False)}</p>" if teaser else "",
+        f'<p><a href="{links.letter(post.slug)}">{more}</a></p>',
+    ]
+    return {
+        "type": "Note",
+        "attributedTo": links.actor(),
+        "published": when(post.published_at),
+        "content": "".join(parts),
+        "generator": {"type": "Application", "name": newsletter.title},
+    }
+
+
+def hashtags_of(post: Post, links: Links) -> list[Document]:
+    """The topics of a post as hashtags."""
+    return [
+        {"type": "Hashtag", "name": f"#{topic.hashtag}", "href": links.topic(topic.slug)}
+        for topic in post.topics[:_TAGS_CAP]
+        if topic.public
+    ]
+
+
+def image_of(post: Post, links: Links) -> Document | None:
+    """The cover; not in `attachment`, which would suppress Mastodon's card (R15)."""
+    if post.cover is None:
+        return None
+    renditions = json.loads(post.cover.renditions_json)
+    if not renditions:
+        return None
+    widest = renditions[0]
+    return {
+        "type": "Image",
+        "mediaType": widest["mime"],
+        "url": links.media(widest["name"]),
+        "name": post.cover_alt,
+        "width": widest["width"],
+        "height": widest["height"],
+    }
+
+
+def tombstone_of(post: Post, links: Links) -> Document:
+    """What stands at the id of a withdrawn post."""
+    document: Document = {
+        "id": links.post_object(post.kind, post.public_id),
+        "type": "Tombstone",
+        "formerType": "Article" if post.kind == "issue" else "Note",
+    }
+    if post.withdrawn_at is not None:
+        document["deleted"] = when(post.withdrawn_at)
+    return document
+
+
+def _collections(uri: str, counts: Counts) -> Document:
+    replies = f"{uri}/replies"
+    return {
+        "replies": {
+            "id": replies,
+            "type": "Collection",
+            "totalItems": counts.replies,
+            "first": {"type": "CollectionPage", "partOf": replies, "items": []},
+        },
+        "likes": {"id": f"{uri}/likes", "type": "Collection", "totalItems": counts.likes},
+        "shares": {"id": f"{uri}/shares", "type": "Collection", "totalItems": counts.shares},
+    }
