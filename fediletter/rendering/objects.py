@@ -1,11 +1,10 @@
 """Posts as ActivityStreams objects.
 
-The form of an Article decides what followers can read. Mastodon shows `name`, `summary` and a link
-and never the content; GoToSocial and Hollo show `summary` (or `name`) as a content warning in
-front of the content and lose the title; snac2, Misskey and Pleroma show both. So the default form
-has no `summary`: the title is `name`, and the content begins with the title as a heading where
-`name` may be lost, then the teaser. What Mastodon needs as teaser goes into the Open Graph card
-and the preview.
+The form of an Article decides what followers can read. Mastodon shows `name`, `summary` and a link,
+never the content; GoToSocial, Hollo and Misskey show `summary` as a content warning in front of the
+content, and the first two lose the title. So by default the title stands in the content too, as its
+first heading: with the summary Mastodon is served best, and nobody loses the title. The other form,
+`title`, has no summary (the title folds the letter at GoToSocial) and begins with the teaser.
 
 Sources: federation.md 1 (R1 to R15), 5, 10, 13; peers.md 1; FEP-b2b8, FEP-044f, FEP-7888.
 """
@@ -111,10 +110,9 @@ def article_of(
     to, cc = addressing(post, links)
     title, teaser = plain_title(post.title), teaser_of(post)
     content = content_of(post, links)
-    with_teaser = post.article_form == "summary"
-    if not with_teaser:
-        lead = f"<p><em>{escape(teaser, quote=False)}</em></p>" if teaser else ""
-        content = SafeHtml(f"<h2>{escape(title, quote=False)}</h2>{lead}{content}")
+    with_summary = post.article_form != "title" and bool(teaser)
+    lead = "" if with_summary or not teaser else f"<p><em>{escape(teaser, quote=False)}</em></p>"
+    content = SafeHtml(f"<h2>{escape(title, quote=False)}</h2>{lead}{content}")
     document: Document = {
         "id": uri,
         "type": "Article",
@@ -135,7 +133,7 @@ def article_of(
         "interactionPolicy": {"canQuote": {"automaticApproval": [PUBLIC]}},
         "preview": preview_of(post, links, newsletter),
     }
-    if with_teaser and teaser:
+    if with_summary:
         document["summary"] = teaser
     if post.updated_at is not None:
         document["updated"] = when(post.updated_at)

@@ -1,0 +1,82 @@
+"""From type to handler: `gather` may ask the network, `apply` decides in one transaction.
+
+A handler returns a reason when it ignores an activity, None when it applied it. What a peer sends
+never raises out of here: it is recorded with a reason that a founder can read.
+
+Sources: federation.md 9.2, 9.3; RE-8; IN-36.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TypeAlias
+
+from federation.errors import FederationError
+from federation.inbox import VerifiedActivity, reopen
+from federation.origins import host_of
+from fediletter.inbound import follow, profile, reaction, removal, reply
+from fediletter.inbound.facts import Apply
+from fediletter.services import Services
+from storage import received
+from storage.blocks import is_blocked
+from storage.errors import NotThere
+from storage.ids import ReceivedId
+from storage.store import Tx
+
+_TRIES = 8
+_log = logging.getLogger("fediletter.inbox")
+
+Handler: TypeAlias = Callable[[Services, VerifiedActivity], Awaitable[Apply]]
+
+_HANDLERS: dict[str, Handler] = {
+    "Follow": follow.follow,
+    "Undo": removal.undo,
+    "Create": reply.create,
+    "Update": profile.update,
+    "Delete": removal.delete,
+    "Like": reaction.like,
+    "EmojiReact": reaction.like,
+    "Announce": reaction.announce,
+    "Block": follow.block,
+    "Move": profile.move,
+    "Flag": profile.flag,
+}
+
+
+async def process(services: Services, received_id: ReceivedId) -> None:
+    """Apply one received activity; whatever happens, it is recorded."""
+    try:
+        row = await services.store.read(received.get, received_id)
+    except NotThere:
+        return
+    handler = _HANDLERS.get(row.type)
+    try:
+        if handler is None:
+            await _finish(services, received_id, "ignored", "nothing to do for this type")
+            return
+        activity = reopen(row.signer, row.body)
+        apply = await handler(services, activity)
+        await services.store.write(_apply, apply, activity, received_id)
+    except FederationError as wrong:
+        await _finish(services, received_id, "failed", f"{type(wrong).__name__}: {wrong.detail}")
+    except Exception as unexpected:  # Logged, tried again, given up: never the end of the worker.
+        _log.exception("an activity could not be applied", extra={"received": received_id})
+        if row.attempts + 1 >= _TRIES:
+            await _finish(services, received_id, "failed", type(unexpected).__name__)
+            return
+        at = services.clock.now() + timedelta(seconds=10 * 4**row.attempts)
+        await services.store.write(
+            received.later, received_id, at=at, reason=type(unexpected).__name__
+        )
+
+
+def _apply(tx: Tx, apply: Apply, activity: VerifiedActivity, received_id: ReceivedId) -> None:
+    if is_blocked(tx, activity.actor, host_of(activity.actor)):
+        received.finish(tx, received_id, state="ignored", reason="blocked meanwhile")
+        return
+    reason = apply(tx)
+    received.finish(tx, received_id, state="ignored" if reason else "done", reason=reason)
+
+
+async def _finish(services: Services, received_id: ReceivedId, state: str, reason: str) -> None:
+    await services.store.write(received.finish, received_id, state=state, reason=reason)

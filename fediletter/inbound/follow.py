@@ -1,0 +1,100 @@
+"""Follow and Block: who is told of what we say.
+
+Sources: federation.md 9.2, R11, 13.3; security.md IN-28 to IN-30, L-30.
+"""
+
+import secrets
+
+from federation.inbox import VerifiedActivity
+from federation.origins import host_of
+from fediletter.inbound.facts import Apply, actor_now, actor_row, ignore
+from fediletter.keyring import OwnActor
+from fediletter.limits import FOLLOWS_PER_HOST_HOUR
+from fediletter.rendering.activities import Outgoing, accept, reject
+from fediletter.services import Services
+from storage.activities import keep_activity
+from storage.followers import add_follower, is_follower, recent_from_host, remove_follower
+from storage.lanes import inbox_for, send_activity
+from storage.peers import KeptActor
+from storage.received import is_buried
+from storage.store import Tx
+
+
+async def follow(services: Services, activity: VerifiedActivity) -> Apply:
+    """Keep the follower and accept; a repeated Follow is accepted again under its new id."""
+    target = await _target(services, activity.object_id)
+    if target is None:
+        return ignore("follows nobody of ours")
+    fetched = await actor_now(services, activity.actor)
+    links = services.links
+    now = services.clock.now()
+    token = secrets.token_urlsafe(16)
+
+    def apply(tx: Tx) -> str | None:
+        if is_buried(tx, activity.activity_id, activity.actor):
+            return "was undone before it came"
+        row = actor_row(tx, activity.actor, fetched, now=now)
+        if row is None or row.deleted_at is not None:
+            return "the actor is gone"
+        if target.row.kind == "instance":
+            _answer(tx, target, row, reject(activity.document, target.uri, links, token=token))
+            return "nobody follows the instance actor"
+        known = is_follower(tx, target.id, row.id)
+        parked = not known and recent_from_host(tx, row.host, now=now) >= FOLLOWS_PER_HOST_HOUR
+        inbox_url = row.shared_inbox_url or row.inbox_url
+        inbox_id = inbox_for(
+            tx, inbox_url, host=host_of(inbox_url), shared=row.shared_inbox_url is not None
+        )
+        add_follower(
+            tx,
+            target.id,
+            row.id,
+            inbox_id,
+            follow_uri=activity.activity_id,
+            state="parked" if parked else "accepted",
+            now=now,
+        )
+        if parked:
+            return "too many new followers of one host: parked"
+        _answer(tx, target, row, accept(activity.document, target.uri, links, token=token))
+        return None
+
+    def _answer(tx: Tx, own: OwnActor, row: KeptActor, outgoing: Outgoing) -> None:
+        activity_id = keep_activity(
+            tx,
+            uri=outgoing.uri,
+            actor_id=own.id,
+            type=outgoing.type,
+            object_uri=outgoing.object_uri,
+            body=outgoing.body,
+            digest=outgoing.digest,
+            listed=False,
+            now=now,
+        )
+        # To the personal inbox: GoToSocial checks whose it is (R11).
+        inbox_id = inbox_for(tx, row.inbox_url, host=host_of(row.inbox_url), shared=False)
+        send_activity(
+            tx, activity_id, [inbox_id], object_uri=outgoing.object_uri, urgent=True, now=now
+        )
+
+    return apply
+
+
+async def block(services: Services, activity: VerifiedActivity) -> Apply:
+    """Somebody blocks us: they are no follower any more."""
+    target = await _target(services, activity.object_id)
+    if target is None:
+        return ignore("blocks nobody of ours")
+
+    def apply(tx: Tx) -> str | None:
+        remove_follower(tx, activity.actor, actor_id=target.id)
+        return None
+
+    return apply
+
+
+async def _target(services: Services, object_id: str | None) -> OwnActor | None:
+    for own in await services.keyring.all():
+        if own.uri == object_id:
+            return own
+    return None

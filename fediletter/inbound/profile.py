@@ -1,0 +1,74 @@
+"""Update, Move and Flag: what changes at the other side, and what is reported to us.
+
+Sources: federation.md 9.2, 9.8; security.md IN-21, IN-31.
+"""
+
+from federation.actors import ACTOR_TYPES
+from federation.errors import DocumentGone
+from federation.inbox import VerifiedActivity
+from federation.origins import same_origin
+from federation.reading import first, id_of, ids_of, text_of, types_of
+from fediletter.inbound.facts import Apply, ignore
+from fediletter.inbound.keys import fetcher_of, snapshot_of
+from fediletter.inbound.reply import edit
+from fediletter.newsletter.html import plain_text
+from fediletter.services import Services
+from storage.conversations import keep_report
+from storage.peers import find_actor, keep_actor, mark_moved
+from storage.store import Tx
+
+_LONGEST_COMMENT = 5000
+
+
+async def update(services: Services, activity: VerifiedActivity) -> Apply:
+    """An actor's new profile, or an author's edited answer."""
+    document = first(activity.document.get("object"))
+    target = id_of(document)
+    if target is None or not same_origin(target, activity.actor):
+        return ignore("updates what is not at the actor's own host")
+    if isinstance(document, dict) and not ACTOR_TYPES & set(types_of(document)):
+        return await edit(services, activity, document)
+    if target != activity.actor:
+        return ignore("updates another actor")
+    now = services.clock.now()
+    if await services.store.read(find_actor, activity.actor) is None:
+        return ignore("an actor that we never met")
+    fetcher = await fetcher_of(services)
+    try:
+        # Asked for at its own id, so that an old Update cannot bring back an old key.
+        actor = await fetcher.actor(activity.actor, now=now)
+    except DocumentGone:
+        return ignore("the actor is gone")
+
+    def apply(tx: Tx) -> str | None:
+        keep_actor(tx, snapshot_of(actor), now=now)
+        return None
+
+    return apply
+
+
+async def move(services: Services, activity: VerifiedActivity) -> Apply:
+    """A follower moves: noted, nothing else; the new account follows by itself (IN-31)."""
+    target = id_of(activity.document.get("target"))
+    now = services.clock.now()
+    if activity.object_id != activity.actor or target is None:
+        return ignore("moves somebody else")
+
+    def apply(tx: Tx) -> str | None:
+        mark_moved(tx, activity.actor, target, now=now)
+        return None
+
+    return apply
+
+
+async def flag(services: Services, activity: VerifiedActivity) -> Apply:
+    """A report about us: kept for the founders."""
+    now = services.clock.now()
+    objects = ids_of(activity.document.get("object"))[:50]
+    comment = plain_text(text_of(activity.document, "content", longest=_LONGEST_COMMENT))
+
+    def apply(tx: Tx) -> str | None:
+        keep_report(tx, reporter=activity.actor, objects=objects, comment=comment, now=now)
+        return None
+
+    return apply

@@ -1,0 +1,147 @@
+"""Create: an answer to a letter of ours, or to an answer below one.
+
+Sources: federation.md 9.2, 9.5; security.md IN-19, IN-20, IN-32, IN-33, L-25, L-26.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from federation.inbox import VerifiedActivity
+from federation.origins import same_origin
+from federation.reading import (
+    date_of,
+    first,
+    id_of,
+    ids_of,
+    text_of,
+    types_of,
+    url_of,
+    visibility_of,
+)
+from fediletter.inbound.facts import Apply, actor_now, actor_row, ignore, our_post
+from fediletter.limits import REMOTE_HTML_BYTES, REPLIES_PER_ACTOR_HOUR, REPLIES_PER_ISSUE
+from fediletter.newsletter.html import from_remote, plain_name
+from fediletter.services import Services
+from storage.conversations import (
+    NewReply,
+    edit_reply,
+    keep_reply,
+    reply_by_uri,
+    stored_of,
+)
+from storage.ids import PostId, ReplyId
+from storage.newsletters import get_newsletter
+from storage.received import is_buried
+from storage.store import Tx
+
+_KINDS = frozenset({"Note", "Article", "Page", "Question", "Image", "Video", "Audio"})
+
+
+async def create(services: Services, activity: VerifiedActivity) -> Apply:
+    """Keep the answer; it is shown when a founder approves it."""
+    note = first(activity.document.get("object"))
+    wrong = _why_not(note, activity.actor)
+    if wrong is not None:
+        return ignore(wrong)
+    assert isinstance(note, dict)  # noqa: S101 (just looked at)
+    fetched = await actor_now(services, activity.actor)
+    now = services.clock.now()
+    content = content_of(note)
+
+    def apply(tx: Tx) -> str | None:
+        uri = id_of(note)
+        assert uri is not None  # noqa: S101 (just looked at)
+        place = _place(tx, services, note)
+        if place is None:
+            return "answers nothing of ours"
+        if is_buried(tx, uri, activity.actor):
+            return "was deleted before it came"
+        row = actor_row(tx, activity.actor, fetched, now=now)
+        if row is None or row.deleted_at is not None:
+            return "the actor is gone"
+        post_id, parent_id = place
+        below, lately = stored_of(tx, post_id, row.id, now=now)
+        if below >= REPLIES_PER_ISSUE or lately >= REPLIES_PER_ACTOR_HOUR:
+            return "too many answers"
+        visibility = visibility_of(note, row.followers_uri)
+        trusted = row.approved and get_newsletter(tx).approve_known
+        new = NewReply(
+            post_id=post_id,
+            parent_id=parent_id,
+            channel="fediverse",
+            uri=uri,
+            content_html=content,
+            visibility=visibility,
+            published_at=published_of(note, now),
+            remote_actor_id=row.id,
+            author_name=plain_name(row.name or row.username, 200),
+            url=url_of(note.get("url")),
+        )
+        state = "approved" if trusted and visibility in ("public", "unlisted") else "pending"
+        return None if keep_reply(tx, new, state=state, now=now) else "is here already"
+
+    return apply
+
+
+def _why_not(note: object, actor: str) -> str | None:
+    if not isinstance(note, dict) or not _KINDS & set(types_of(note)):
+        return "is nothing that we read"
+    uri = id_of(note)
+    if uri is None or not same_origin(uri, actor):
+        return "the object is not at the actor's own host"
+    author = id_of(first(note.get("attributedTo")))
+    if author is not None and author != actor:
+        return "is attributed to another actor"
+    if not ids_of(note.get("inReplyTo")):
+        return "answers nothing"
+    return None
+
+
+def _place(
+    tx: Tx, services: Services, note: dict[str, Any]
+) -> tuple[PostId, ReplyId | None] | None:
+    for uri in ids_of(note.get("inReplyTo"))[:5]:
+        post = our_post(tx, services.links, uri)
+        if post is not None:
+            return post.id, None
+        parent = reply_by_uri(tx, uri)
+        if parent is not None:
+            return parent.post_id, parent.id
+    return None
+
+
+def content_of(note: dict[str, Any]) -> str:
+    """What the note says, sanitised."""
+    markup = text_of(note, "content", longest=2 * REMOTE_HTML_BYTES)
+    return from_remote(markup or text_of(note, "name", longest=500))
+
+
+def published_of(note: dict[str, Any], now: datetime) -> datetime:
+    """When it was written; never in our future."""
+    return min(date_of(note.get("published")) or now, now)
+
+
+async def edit(services: Services, activity: VerifiedActivity, note: dict[str, Any]) -> Apply:
+    """An Update of a kept answer by its author; of an unknown one it is a Create."""
+    uri = id_of(note)
+    now = services.clock.now()
+    content = content_of(note)
+    as_new = await create(services, activity)
+
+    def apply(tx: Tx) -> str | None:
+        found = reply_by_uri(tx, uri or "")
+        if found is None:
+            return as_new(tx)
+        if found.actor_uri != activity.actor:
+            return "is of another author"
+        visibility = visibility_of(note, None)
+        newer = edit_reply(
+            tx,
+            found.id,
+            content_html=content,
+            visibility=found.visibility if visibility == "direct" else visibility,
+            updated_at=date_of(note.get("updated")) or now,
+        )
+        return None if newer else "is not newer than what is here"
+
+    return apply

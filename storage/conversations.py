@@ -1,0 +1,310 @@
+"""What readers answered: replies, likes, boosts, reports, quotes."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from storage.errors import NotThere
+from storage.ids import PostId, RemoteActorId, ReplyId, SubscriberId
+from storage.newsletters import touch
+from storage.schema import post, reaction, remote_actor, reply, report
+from storage.store import Tx
+from storage.times import from_ms, to_ms
+
+SHOWN = ("public", "unlisted")  # What may ever stand on a page (IN-32).
+
+
+@dataclass(frozen=True, slots=True)
+class NewReply:
+    """A reply to keep; `content_html` is sanitised already."""
+
+    post_id: PostId
+    channel: str
+    uri: str
+    content_html: str
+    visibility: str
+    published_at: datetime
+    parent_id: ReplyId | None = None
+    remote_actor_id: RemoteActorId | None = None
+    subscriber_id: SubscriberId | None = None
+    author_name: str = ""
+    url: str | None = None
+    mention: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A kept reply with its author."""
+
+    id: ReplyId
+    post_id: PostId
+    parent_id: ReplyId | None
+    channel: str
+    uri: str
+    content_html: str
+    url: str | None
+    visibility: str
+    state: str
+    author_name: str
+    actor_uri: str | None
+    handle: str | None
+    actor_url: str | None
+    post_title: str
+    post_slug: str
+    published_at: datetime
+
+
+_REPLY = sa.select(
+    reply.c.id,
+    reply.c.post_id,
+    reply.c.parent_id,
+    reply.c.channel,
+    reply.c.uri,
+    reply.c.content_html,
+    reply.c.url,
+    reply.c.visibility,
+    reply.c.state,
+    sa.func.coalesce(sa.func.nullif(remote_actor.c.name, ""), reply.c.author_name),
+    remote_actor.c.uri,
+    remote_actor.c.username + "@" + remote_actor.c.host,
+    remote_actor.c.url,
+    post.c.title,
+    post.c.slug,
+    reply.c.published_at,
+).select_from(
+    reply.join(post, post.c.id == reply.c.post_id).outerjoin(
+        remote_actor, remote_actor.c.id == reply.c.remote_actor_id
+    )
+)
+
+
+def _replies(tx: Tx, query: sa.Select[Any]) -> list[Reply]:
+    return [Reply(*(*row[:-1], from_ms(row[-1]))) for row in tx.rows(query)]
+
+
+def keep_reply(tx: Tx, new: NewReply, *, state: str, now: datetime) -> ReplyId | None:
+    """Keep a reply; None if one with its id is here already, whoever wrote it (IN-19)."""
+    statement = (
+        tx.insert(reply)
+        .values(
+            post_id=new.post_id,
+            parent_id=new.parent_id,
+            channel=new.channel,
+            uri=new.uri,
+            remote_actor_id=new.remote_actor_id,
+            subscriber_id=new.subscriber_id,
+            author_name=new.author_name,
+            content_html=new.content_html,
+            url=new.url,
+            visibility=new.visibility,
+            state=state,
+            mention=new.mention,
+            published_at=to_ms(new.published_at),
+            at=to_ms(now),
+        )
+        .on_conflict_do_nothing()
+        .returning(reply.c.id)
+    )
+    row = tx.row(statement)
+    if row is None:
+        return None
+    if state == "approved":
+        touch(tx)
+    return ReplyId(row[0])
+
+
+def get_reply(tx: Tx, reply_id: ReplyId) -> Reply:
+    """One reply. Raises NotThere."""
+    found = _replies(tx, _REPLY.where(reply.c.id == reply_id))
+    if not found:
+        raise NotThere(str(reply_id))
+    return found[0]
+
+
+def reply_by_uri(tx: Tx, uri: str) -> Reply | None:
+    """The reply of this object id, if we have it and it was not deleted."""
+    found = _replies(tx, _REPLY.where(reply.c.uri == uri, reply.c.state != "deleted"))
+    return found[0] if found else None
+
+
+def edit_reply(
+    tx: Tx, reply_id: ReplyId, *, content_html: str, visibility: str, updated_at: datetime
+) -> bool:
+    """Its author has edited it. False if that edit is not newer than what is kept."""
+    moment = to_ms(updated_at)
+    newer = sa.or_(reply.c.updated_at.is_(None), reply.c.updated_at < moment)
+    changed = tx.execute(
+        sa.update(reply)
+        .where(reply.c.id == reply_id, newer)
+        .values(content_html=content_html, visibility=visibility, updated_at=moment)
+    )
+    if changed.rowcount:
+        touch(tx)
+    return changed.rowcount == 1
+
+
+def delete_reply(tx: Tx, reply_id: ReplyId) -> None:
+    """Its author has deleted it: the words go, a mark stays so that the thread holds."""
+    tx.execute(
+        sa.update(reply)
+        .where(reply.c.id == reply_id)
+        .values(state="deleted", content_html="", author_name="", url=None)
+    )
+    touch(tx)
+
+
+def delete_all_of(tx: Tx, actor_uri: str) -> None:
+    """An actor is gone: replies, likes and boosts of theirs go with them (PR-7)."""
+    theirs = sa.select(remote_actor.c.id).where(remote_actor.c.uri == actor_uri)
+    tx.execute(
+        sa.update(reply)
+        .where(reply.c.remote_actor_id.in_(theirs))
+        .values(state="deleted", content_html="", author_name="", url=None)
+    )
+    tx.execute(sa.delete(reaction).where(reaction.c.remote_actor_id.in_(theirs)))
+    touch(tx)
+
+
+def decide(tx: Tx, reply_id: ReplyId, *, state: str) -> Reply:
+    """A founder approves or hides a reply; approving says so of its author for next time."""
+    found = get_reply(tx, reply_id)
+    tx.execute(
+        sa.update(reply)
+        .where(reply.c.id == reply_id, reply.c.state != "deleted")
+        .values(state=state)
+    )
+    if state == "approved" and found.actor_uri is not None:
+        tx.execute(
+            sa.update(remote_actor)
+            .where(remote_actor.c.uri == found.actor_uri)
+            .values(approved=True)
+        )
+    touch(tx)
+    return found
+
+
+def approved_replies(tx: Tx, post_id: PostId, *, limit: int, after: int = 0) -> list[Reply]:
+    """What may be shown below a letter, the oldest first, beyond the id `after`."""
+    return _replies(
+        tx,
+        _REPLY.where(
+            reply.c.post_id == post_id,
+            reply.c.state == "approved",
+            reply.c.visibility.in_(SHOWN),
+            sa.not_(reply.c.mention),
+            reply.c.id > after,
+        )
+        .order_by(reply.c.id)
+        .limit(limit),
+    )
+
+
+def conversation(
+    tx: Tx, *, limit: int, before: int | None = None, states: Sequence[str] = ("pending",)
+) -> list[Reply]:
+    """Replies for the desk, the newest first."""
+    query = _REPLY.where(reply.c.state.in_(list(states))).order_by(reply.c.id.desc()).limit(limit)
+    return _replies(tx, query if before is None else query.where(reply.c.id < before))
+
+
+def count_replies(tx: Tx, post_id: PostId) -> int:
+    """Approved replies below a letter."""
+    return int(
+        tx.scalar(
+            sa.select(sa.func.count()).where(
+                reply.c.post_id == post_id,
+                reply.c.state == "approved",
+                reply.c.visibility.in_(SHOWN),
+            )
+        )
+    )
+
+
+def count_pending(tx: Tx) -> int:
+    """Replies that wait for a founder."""
+    return int(tx.scalar(sa.select(sa.func.count()).where(reply.c.state == "pending")))
+
+
+def stored_of(
+    tx: Tx, post_id: PostId, remote_actor_id: RemoteActorId, *, now: datetime
+) -> tuple[int, int]:
+    """Replies below this post, and of this actor within the hour (L-25)."""
+    since = to_ms(now - timedelta(hours=1))
+    row = tx.row(
+        sa.select(
+            sa.func.count().filter(reply.c.post_id == post_id),
+            sa.func.count().filter(reply.c.remote_actor_id == remote_actor_id, reply.c.at > since),
+        )
+    )
+    assert row is not None  # noqa: S101 (an aggregate has one row)
+    return int(row[0]), int(row[1])
+
+
+def react(
+    tx: Tx,
+    post_id: PostId,
+    remote_actor_id: RemoteActorId,
+    kind: str,
+    *,
+    uri: str,
+    now: datetime,
+    emoji: str | None = None,
+) -> None:
+    """Count a `like` or an `announce` once for each actor."""
+    tx.execute(
+        tx.insert(reaction)
+        .values(
+            post_id=post_id,
+            remote_actor_id=remote_actor_id,
+            kind=kind,
+            emoji=emoji,
+            uri=uri,
+            at=to_ms(now),
+        )
+        .on_conflict_do_nothing()
+    )
+    touch(tx)
+
+
+def unreact(
+    tx: Tx, actor_uri: str, *, kind: str | None, post_id: PostId | None, uri: str | None
+) -> bool:
+    """Take a like or boost back: by post and kind, or by the id under which it came."""
+    theirs = sa.select(remote_actor.c.id).where(remote_actor.c.uri == actor_uri)
+    query = sa.delete(reaction).where(reaction.c.remote_actor_id.in_(theirs))
+    if kind is not None and post_id is not None:
+        query = query.where(reaction.c.kind == kind, reaction.c.post_id == post_id)
+    else:
+        query = query.where(reaction.c.uri == uri)
+    gone = tx.execute(query).rowcount > 0
+    if gone:
+        touch(tx)
+    return gone
+
+
+def reactions_of(tx: Tx, post_id: PostId) -> dict[str, int]:
+    """Likes and boosts of a post, by kind."""
+    rows = tx.rows(
+        sa.select(reaction.c.kind, sa.func.count())
+        .where(reaction.c.post_id == post_id)
+        .group_by(reaction.c.kind)
+    )
+    return dict(rows)
+
+
+def keep_report(
+    tx: Tx, *, reporter: str, objects: Sequence[str], comment: str, now: datetime
+) -> None:
+    """Keep a report for the founders."""
+    tx.execute(
+        sa.insert(report).values(
+            reporter=reporter,
+            objects_json=json.dumps(list(objects)),
+            comment=comment,
+            at=to_ms(now),
+        )
+    )

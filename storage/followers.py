@@ -1,0 +1,145 @@
+"""Followers: remote actors whose Follow we accepted."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from storage.ids import ActorId, InboxId, RemoteActorId
+from storage.schema import follower, inbox, remote_actor
+from storage.store import Tx
+from storage.times import from_ms, to_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """One follower, for the desk."""
+
+    uri: str
+    username: str
+    name: str
+    host: str
+    url: str | None
+    state: str
+    at: datetime
+
+
+def add_follower(
+    tx: Tx,
+    actor_id: ActorId,
+    remote_actor_id: RemoteActorId,
+    inbox_id: InboxId,
+    *,
+    follow_uri: str,
+    state: str,
+    now: datetime,
+) -> None:
+    """Keep a follower; a second Follow changes only its id and where deliveries go."""
+    values = {"inbox_id": inbox_id, "follow_uri": follow_uri}
+    tx.execute(
+        tx.insert(follower)
+        .values(
+            actor_id=actor_id,
+            remote_actor_id=remote_actor_id,
+            state=state,
+            at=to_ms(now),
+            **values,
+        )
+        .on_conflict_do_update(index_elements=["actor_id", "remote_actor_id"], set_=values)
+    )
+
+
+def is_follower(tx: Tx, actor_id: ActorId, remote_actor_id: RemoteActorId) -> bool:
+    """Whether this actor follows that one of ours."""
+    return (
+        tx.row(
+            sa.select(follower.c.id).where(
+                follower.c.actor_id == actor_id, follower.c.remote_actor_id == remote_actor_id
+            )
+        )
+        is not None
+    )
+
+
+def remove_follower(tx: Tx, actor_uri: str, *, actor_id: ActorId | None = None) -> int:
+    """Forget a follower of one of our actors, or of all; how many rows that were."""
+    theirs = sa.select(remote_actor.c.id).where(remote_actor.c.uri == actor_uri)
+    query = sa.delete(follower).where(follower.c.remote_actor_id.in_(theirs))
+    if actor_id is not None:
+        query = query.where(follower.c.actor_id == actor_id)
+    return tx.execute(query).rowcount
+
+
+def follow_of(tx: Tx, actor_uri: str, follow_uri: str) -> ActorId | None:
+    """Which of our actors this Follow of that actor was about."""
+    found = tx.scalar(
+        sa.select(follower.c.actor_id)
+        .join(remote_actor, remote_actor.c.id == follower.c.remote_actor_id)
+        .where(remote_actor.c.uri == actor_uri, follower.c.follow_uri == follow_uri)
+    )
+    return None if found is None else ActorId(found)
+
+
+def recent_from_host(tx: Tx, host: str, *, now: datetime) -> int:
+    """New followers of a host within the last hour (L-30)."""
+    since = to_ms(now - timedelta(hours=1))
+    return int(
+        tx.scalar(
+            sa.select(sa.func.count())
+            .select_from(follower.join(remote_actor))
+            .where(remote_actor.c.host == host, follower.c.at > since)
+        )
+    )
+
+
+def count_followers(tx: Tx, actor_id: ActorId) -> int:
+    """Accepted followers of an actor of ours."""
+    return int(
+        tx.scalar(
+            sa.select(sa.func.count()).where(
+                follower.c.actor_id == actor_id, follower.c.state == "accepted"
+            )
+        )
+    )
+
+
+def list_followers(
+    tx: Tx, actor_id: ActorId, *, limit: int, offset: int = 0, search: str = ""
+) -> list[Follower]:
+    """Followers, the newest first; `search` matches name, user or host."""
+    query = (
+        sa.select(
+            remote_actor.c.uri,
+            remote_actor.c.username,
+            remote_actor.c.name,
+            remote_actor.c.host,
+            remote_actor.c.url,
+            follower.c.state,
+            follower.c.at,
+        )
+        .join(remote_actor, remote_actor.c.id == follower.c.remote_actor_id)
+        .where(follower.c.actor_id == actor_id)
+        .order_by(follower.c.id.desc())
+        .limit(limit)
+        .offset(offset)
+    )
+    if search:
+        query = query.where(
+            sa.or_(
+                remote_actor.c.name.icontains(search, autoescape=True),
+                remote_actor.c.username.icontains(search, autoescape=True),
+                remote_actor.c.host.icontains(search, autoescape=True),
+            )
+        )
+    return [Follower(*(*row[:-1], from_ms(row[-1]))) for row in tx.rows(query)]
+
+
+def followers_at(tx: Tx, inbox_url: str) -> list[str]:
+    """Ids of the actors whose deliveries go to an inbox."""
+    rows = tx.rows(
+        sa.select(remote_actor.c.uri)
+        .join(follower, follower.c.remote_actor_id == remote_actor.c.id)
+        .join(inbox, inbox.c.id == follower.c.inbox_id)
+        .where(inbox.c.url == inbox_url)
+    )
+    return [row[0] for row in rows]

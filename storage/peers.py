@@ -1,0 +1,151 @@
+"""Remote actors, their keys and their hosts, as we last saw them."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from storage.ids import RemoteActorId
+from storage.schema import peer, remote_actor, remote_key
+from storage.store import Tx
+from storage.times import from_ms, to_ms
+
+
+@dataclass(frozen=True, slots=True)
+class ActorSnapshot:
+    """What is kept of an actor document; texts are plain and not escaped."""
+
+    uri: str
+    host: str
+    type: str
+    inbox_url: str
+    shared_inbox_url: str | None
+    username: str
+    name: str
+    url: str | None
+    icon_url: str | None
+    followers_uri: str | None
+    also_known_as: tuple[str, ...] = ()
+    moved_to: str | None = None
+    keys: tuple[tuple[str, str], ...] = ()  # Key id and its text.
+
+
+@dataclass(frozen=True, slots=True)
+class KeptActor:
+    """A remote actor of the store."""
+
+    id: RemoteActorId
+    uri: str
+    host: str
+    inbox_url: str
+    shared_inbox_url: str | None
+    username: str
+    name: str
+    url: str | None
+    followers_uri: str | None
+    approved: bool
+    fetched_at: datetime
+    deleted_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptKey:
+    """A key with its proven owner."""
+
+    uri: str
+    owner: str
+    public: str
+    fetched_at: datetime
+
+
+def keep_actor(tx: Tx, snapshot: ActorSnapshot, *, now: datetime) -> RemoteActorId:
+    """Keep what an actor's own document says now; keys that it lists no longer are forgotten."""
+    values = {
+        "host": snapshot.host,
+        "type": snapshot.type,
+        "inbox_url": snapshot.inbox_url,
+        "shared_inbox_url": snapshot.shared_inbox_url,
+        "username": snapshot.username,
+        "name": snapshot.name,
+        "url": snapshot.url,
+        "icon_url": snapshot.icon_url,
+        "followers_uri": snapshot.followers_uri,
+        "also_known_as_json": json.dumps(snapshot.also_known_as),
+        "moved_to": snapshot.moved_to,
+        "fetched_at": to_ms(now),
+    }
+    statement = (
+        tx.insert(remote_actor)
+        .values(uri=snapshot.uri, **values)
+        .on_conflict_do_update(index_elements=["uri"], set_=values)
+        .returning(remote_actor.c.id)
+    )
+    actor_id = RemoteActorId(tx.execute(statement).scalar_one())
+    tx.execute(
+        sa.delete(remote_key).where(
+            remote_key.c.remote_actor_id == actor_id,
+            remote_key.c.uri.not_in([uri for uri, _ in snapshot.keys]),
+        )
+    )
+    for uri, public in snapshot.keys:
+        key = {"remote_actor_id": actor_id, "public": public, "fetched_at": to_ms(now)}
+        tx.execute(
+            tx.insert(remote_key)
+            .values(uri=uri, **key)
+            .on_conflict_do_update(index_elements=["uri"], set_=key)
+        )
+    return actor_id
+
+
+def find_actor(tx: Tx, uri: str) -> KeptActor | None:
+    """The actor of this id, if we ever met it."""
+    names = list(KeptActor.__dataclass_fields__)
+    row = tx.row(
+        sa.select(*(remote_actor.c[name] for name in names)).where(remote_actor.c.uri == uri)
+    )
+    if row is None:
+        return None
+    return KeptActor(*(*row[:-2], from_ms(row[-2]), from_ms(row[-1])))
+
+
+def find_key(tx: Tx, uri: str) -> KeptKey | None:
+    """The key of this id, if we have it."""
+    row = tx.row(
+        sa.select(
+            remote_key.c.uri, remote_actor.c.uri, remote_key.c.public, remote_key.c.fetched_at
+        )
+        .join(remote_actor, remote_actor.c.id == remote_key.c.remote_actor_id)
+        .where(remote_key.c.uri == uri, remote_actor.c.deleted_at.is_(None))
+    )
+    return None if row is None else KeptKey(row[0], row[1], row[2], from_ms(row[3]))
+
+
+def mark_deleted(tx: Tx, uri: str, *, now: datetime) -> None:
+    """The actor is gone; its row stays as a mark, without words and keys (PR-7)."""
+    tx.execute(
+        sa.update(remote_actor)
+        .where(remote_actor.c.uri == uri)
+        .values(deleted_at=to_ms(now), name="", username="", url=None, icon_url=None)
+    )
+    gone = sa.select(remote_actor.c.id).where(remote_actor.c.uri == uri)
+    tx.execute(sa.delete(remote_key).where(remote_key.c.remote_actor_id.in_(gone)))
+
+
+def mark_moved(tx: Tx, uri: str, target: str, *, now: datetime) -> None:
+    """The actor says that it has moved; nothing else follows from it (IN-31)."""
+    tx.execute(
+        sa.update(remote_actor)
+        .where(remote_actor.c.uri == uri)
+        .values(moved_to=target, moved_at=to_ms(now))
+    )
+
+
+def hear_from(tx: Tx, host: str, *, now: datetime) -> None:
+    """A verified request came from this host."""
+    moment = to_ms(now)
+    tx.execute(
+        tx.insert(peer)
+        .values(host=host, first_at=moment, heard_at=moment)
+        .on_conflict_do_update(index_elements=["host"], set_={"heard_at": moment})
+    )

@@ -1,0 +1,115 @@
+"""What was said to us: verified, kept once, applied later (RE-8, IN-7, IN-8)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from storage.errors import NotThere
+from storage.ids import ReceivedId
+from storage.schema import received, tombstone
+from storage.store import Tx
+from storage.times import to_ms
+from storage.wakeup import RECEIVED
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A verified activity that waits to be applied."""
+
+    id: ReceivedId
+    signer: str
+    activity_uri: str
+    type: str
+    body: bytes
+    attempts: int
+
+
+def keep(tx: Tx, *, signer: str, activity_uri: str, type: str, body: bytes, now: datetime) -> bool:
+    """Keep an activity. False if it is here already: a second copy changes nothing."""
+    moment = to_ms(now)
+    statement = (
+        tx.insert(received)
+        .values(
+            signer=signer,
+            activity_uri=activity_uri,
+            type=type,
+            body=body,
+            state="waiting",
+            not_before=moment,
+            at=moment,
+        )
+        .on_conflict_do_nothing()
+        .returning(received.c.id)
+    )
+    if tx.row(statement) is None:
+        return False
+    tx.wake(RECEIVED)
+    return True
+
+
+def due(tx: Tx, *, now: datetime, limit: int) -> list[ReceivedId]:
+    """Activities to apply, the oldest first."""
+    rows = tx.rows(
+        sa.select(received.c.id)
+        .where(received.c.state == "waiting", received.c.not_before <= to_ms(now))
+        .order_by(received.c.id)
+        .limit(limit)
+    )
+    return [ReceivedId(row[0]) for row in rows]
+
+
+def get(tx: Tx, received_id: ReceivedId) -> Received:
+    """One that still waits. Raises NotThere."""
+    row = tx.row(
+        sa.select(*(received.c[name] for name in Received.__dataclass_fields__)).where(
+            received.c.id == received_id, received.c.state == "waiting"
+        )
+    )
+    if row is None:
+        raise NotThere(str(received_id))
+    return Received(*row)
+
+
+def finish(tx: Tx, received_id: ReceivedId, *, state: str, reason: str | None) -> bool:
+    """Say that it is `done`, `ignored` or `failed`. False if somebody else did already."""
+    changed = tx.execute(
+        sa.update(received)
+        .where(received.c.id == received_id, received.c.state == "waiting")
+        .values(state=state, reason=reason)
+    )
+    return changed.rowcount == 1
+
+
+def later(tx: Tx, received_id: ReceivedId, *, at: datetime, reason: str) -> None:
+    """It could not be applied now."""
+    tx.execute(
+        sa.update(received)
+        .where(received.c.id == received_id, received.c.state == "waiting")
+        .values(attempts=received.c.attempts + 1, not_before=to_ms(at), reason=reason)
+    )
+
+
+def forget_before(tx: Tx, moment: datetime) -> None:
+    """Drop what is over and older; L-6 refuses a replay by then (L-7)."""
+    tx.execute(
+        sa.delete(received).where(received.c.at < to_ms(moment), received.c.state != "waiting")
+    )
+    tx.execute(sa.delete(tombstone).where(tombstone.c.at < to_ms(moment)))
+
+
+def bury(tx: Tx, uri: str, signer: str, *, now: datetime) -> None:
+    """Remember that its owner has ended this, so that a late beginning stays without effect."""
+    tx.execute(
+        tx.insert(tombstone).values(uri=uri, signer=signer, at=to_ms(now)).on_conflict_do_nothing()
+    )
+
+
+def is_buried(tx: Tx, uri: str, signer: str) -> bool:
+    """Whether its owner has ended this before."""
+    return (
+        tx.row(
+            sa.select(tombstone.c.uri).where(tombstone.c.uri == uri, tombstone.c.signer == signer)
+        )
+        is not None
+    )
