@@ -45,6 +45,7 @@ _TAGS: dict[Profile, frozenset[str]] = {
 _REMOTE_TAGS = set(
     "p br strong b em i del s u code pre blockquote ul ol li span a ruby rt rp".split()
 )
+_NOTE_MARKS: dict[Profile, str] = {"mail": "<sup>{}</sup>", "article": "[{}]"}
 _REMOTE_CLASSES = {"h-card", "u-url", "mention", "hashtag"}
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -88,7 +89,7 @@ def from_markdown(
     _settle_addresses(tokens, base_url, prefix)
     _settle_headings(tokens)
     if profile != "web":
-        tokens = list(_without_footnote_links(tokens))
+        tokens = list(_without_footnote_links(tokens, _NOTE_MARKS[profile]))
     rendered = parser.renderer.render(tokens, parser.options, {})
     if profile == "web":
         rendered = _figures(rendered)
@@ -225,7 +226,7 @@ def _settle_headings(tokens: Sequence[Token]) -> None:
                 token.attrs["id"] = f"s-{number}"
 
 
-def _without_footnote_links(tokens: Sequence[Token]) -> Iterable[Token]:
+def _without_footnote_links(tokens: Sequence[Token], mark: str) -> Iterable[Token]:
     for token in tokens:
         if token.type == "footnote_block_open":
             yield _html("<hr><ol>")
@@ -237,13 +238,13 @@ def _without_footnote_links(tokens: Sequence[Token]) -> Iterable[Token]:
             yield _html("</li>")
         elif token.type != "footnote_anchor":
             if token.children:
-                token.children = [_plain_note(child) for child in token.children]
+                token.children = [_plain_note(child, mark) for child in token.children]
             yield token
 
 
-def _plain_note(token: Token) -> Token:
+def _plain_note(token: Token, mark: str) -> Token:
     if token.type == "footnote_ref":
-        return _html(f"[{int(token.meta['id']) + 1}]")
+        return _html(mark.format(int(token.meta["id"]) + 1))
     if token.type == "footnote_anchor":
         return _html("")
     return token

@@ -1,0 +1,88 @@
+"""Addresses of people: our own grammar, before any library sees one.
+
+Sources: security.md EM-3; email.md TR-25, TR-26, OP-1; RFC 5321 §4.1.2, RFC 5890.
+"""
+
+import re
+from dataclasses import dataclass
+
+import idna
+
+_LOCAL = re.compile(r"[A-Za-z0-9!#$&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$&'*+/=?^_`{|}~-]+)*")
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_LONGEST, _LONGEST_LOCAL = 254, 64
+
+
+class BadAddress(ValueError):
+    """Not an address that letters can be sent to.
+
+    Args:
+        words: Why, as a message id for people.
+    """
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
+        self.words = words
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One mailbox; the domain as A-labels, the local part as typed."""
+
+    local: str
+    domain: str
+
+    def __str__(self) -> str:
+        return f"{self.local}@{self.domain}"
+
+    @property
+    def identity(self) -> str:
+        """Who it is: lower-cased (TR-26)."""
+        return str(self).lower()
+
+
+def parse_address(text: str) -> Address:
+    """Read one address as a person typed it.
+
+    Raises:
+        BadAddress: It is none, or one of a kind that we do not send to.
+    """
+    text = text.strip()
+    if not text:
+        raise BadAddress("Enter your email address.")
+    local, at, domain = text.rpartition("@")
+    if not at or not local or not domain:
+        raise BadAddress("An email address has a name, an @ and a domain, like ana@example.org.")
+    if not _LOCAL.fullmatch(local) or len(local) > _LONGEST_LOCAL:
+        raise BadAddress("The part before the @ has a character that letters cannot be sent to.")
+    ascii_domain = _domain(domain)
+    if len(local) + 1 + len(ascii_domain) > _LONGEST:
+        raise BadAddress("This address is too long.")
+    return Address(local, ascii_domain)
+
+
+def _domain(text: str) -> str:
+    try:
+        domain = idna.encode(text, uts46=True, transitional=False).decode("ascii")
+    except (idna.IDNAError, UnicodeError) as wrong:
+        raise BadAddress("The part after the @ is not a domain name.") from wrong
+    labels = domain.split(".")
+    if len(labels) < 2 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise BadAddress("The part after the @ is not a domain name.")
+    if labels[-1].isdigit():
+        raise BadAddress("The part after the @ is not a domain name.")
+    return domain
+
+
+def canonical_for_limits(address: Address) -> str:
+    """One person's spellings of one mailbox, as one: for limits only, never for identity."""
+    local = address.local.lower().partition("+")[0]
+    if address.domain in ("gmail.com", "googlemail.com"):
+        local = local.replace(".", "")
+    return f"{local}@{address.domain}"
+
+
+def mask(text: str) -> str:
+    """An address as a page may show it: `a…@example.org`."""
+    local, _, domain = text.rpartition("@")
+    return f"{local[:1]}…@{domain}"

@@ -1,0 +1,316 @@
+"""The one door where mail is composed.
+
+A letter is composed once per mailing and language; per reader only slots are filled, as bytes: a
+join of constant pieces and values. The standard library writes encoded words and addresses;
+placeholders stand for what it would fold or encode wrongly (SE-2). Everything is quoted-printable,
+so nothing on the way has a reason to change a byte.
+
+Sources: RFC 5322, 2045 to 2047, 2369, 2919, 8058; email.md sections 2 to 4 (HD, SE, MI rules);
+security.md EM-1, EM-2, EM-4, EM-16, EM-17.
+"""
+
+import re
+import secrets
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email import message_from_bytes, policy
+from email.headerregistry import Address as HeaderAddress
+from email.message import EmailMessage
+from email.utils import format_datetime
+
+TO, MESSAGE_ID, DATE = "to", "message-id", "date"
+UNSUBSCRIBE, LEAVE, PREFERENCES = "unsubscribe", "leave", "preferences"
+
+_SLOT = re.compile(rb"\x00([a-z-]+)\x00")
+# What stands for a slot while the library writes the header (SE-2): valid in its field's grammar.
+_IN_HEADER = {
+    b"slot-to@slot.invalid": TO,
+    b"slot-message-id@slot.invalid": MESSAGE_ID,
+    b"https://slot.invalid/unsubscribe": UNSUBSCRIBE,
+    b"slot-leave@slot.invalid": LEAVE,
+    b"Thu, 01 Jan 1970 00:00:00 +0000": DATE,
+}
+# What stands for a slot in a body: written by the letter's templates.
+_IN_BODY = {
+    "https://slot.invalid/unsubscribe": UNSUBSCRIBE,
+    "https://slot.invalid/preferences": PREFERENCES,
+}
+UNSUBSCRIBE_HERE, PREFERENCES_HERE = _IN_BODY
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_LONGEST_SUBJECT, _LONGEST_NAME = 150, 80
+_POLICY = policy.SMTP
+
+
+class CannotCompose(ValueError):
+    """Something in a header cannot be sent as it is (EM-1, EM-2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who writes: From and, if answers go elsewhere, Reply-To."""
+
+    name: str
+    address: str
+    reply_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IssueLetter:
+    """One letter in one language, before it is composed.
+
+    `html` and `text` hold `UNSUBSCRIBE_HERE` and `PREFERENCES_HERE` where the reader's links go.
+    """
+
+    sender: Sender
+    subject: str
+    language: str
+    html: str
+    text: str
+    list_id: str  # `label.host`
+    list_name: str
+    archived_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderSlots:
+    """What differs from reader to reader (HD-22)."""
+
+    to: str
+    message_id: str  # Without angle brackets.
+    date: datetime
+    unsubscribe_url: str
+    unsubscribe_mailto: str
+    preferences_url: str
+
+
+class Template:
+    """A composed letter: constant pieces and, between them, the names of slots."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        parts = _SLOT.split(raw)
+        self._pieces = parts[0::2]
+        self._slots = [name.decode("ascii") for name in parts[1::2]]
+
+    def to_bytes(self) -> bytes:
+        """For the store; `Template(bytes)` reads it."""
+        return self._raw
+
+    def fill(self, reader: ReaderSlots) -> bytes:
+        """The message as it goes over the wire: CRLF, no line that begins with a dot."""
+        values = {
+            TO: reader.to.encode("ascii"),
+            MESSAGE_ID: reader.message_id.encode("ascii"),
+            DATE: format_datetime(reader.date).encode("ascii"),
+            UNSUBSCRIBE: reader.unsubscribe_url.encode("ascii"),
+            LEAVE: reader.unsubscribe_mailto.encode("ascii"),
+            PREFERENCES: reader.preferences_url.encode("ascii"),
+        }
+        soft = {f"soft-{name}": _soft(values[name]) for name in (UNSUBSCRIBE, PREFERENCES)}
+        return self._join(values | soft)
+
+    def _join(self, values: Mapping[str, bytes]) -> bytes:
+        parts = [self._pieces[0]]
+        for name, piece in zip(self._slots, self._pieces[1:], strict=True):
+            parts += (values[name], piece)
+        return b"".join(parts)
+
+
+def compose_issue(letter: IssueLetter) -> Template:
+    """Compose a letter: multipart/alternative, text first (MI-1).
+
+    Raises:
+        CannotCompose: A name or the subject cannot be sent, or the parts do not parse back.
+    """
+    message = EmailMessage(policy=_POLICY)
+    message["Date"] = "Thu, 01 Jan 1970 00:00:00 +0000"
+    _add_sender(message, letter.sender)
+    message["To"] = "slot-to@slot.invalid"
+    message["Subject"] = checked_subject(letter.subject)
+    message["Message-ID"] = "<slot-message-id@slot.invalid>"
+    message["MIME-Version"] = "1.0"
+    message["List-ID"] = f"{_phrase(letter.list_name)}<{letter.list_id}>"
+    message["List-Unsubscribe"] = (
+        "<https://slot.invalid/unsubscribe>, <mailto:slot-leave@slot.invalid>"
+    )
+    message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    message["List-Post"] = "NO"
+    message["Archived-At"] = "<https://slot.invalid/archived>"
+    message["Precedence"] = "bulk"
+    message["X-Auto-Response-Suppress"] = "OOF, AutoReply"
+    message["Content-Language"] = letter.language
+    boundary = f"fl-{secrets.token_hex(16)}"
+    message["Content-Type"] = f'multipart/alternative; boundary="{boundary}"'
+    head = _head(message).replace(
+        b"https://slot.invalid/archived", letter.archived_at.encode("ascii")
+    )
+    for placeholder, name in _IN_HEADER.items():
+        head = head.replace(placeholder, b"\x00" + name.encode("ascii") + b"\x00")
+    # A long URL stands alone on its line; folding is allowed between the addresses only.
+    head = head.replace(b"\x00>, <mailto:", b"\x00>,\r\n <mailto:")
+    body = _part("plain", letter.text, boundary) + _part("html", letter.html, boundary)
+    template = Template(head + b"\r\n" + body + f"--{boundary}--\r\n".encode("ascii"))
+    _check(template, letter, [*message.keys()])
+    return template
+
+
+def compose_plain(
+    *,
+    sender: Sender,
+    to: str,
+    subject: str,
+    text: str,
+    language: str,
+    message_id: str,
+    now: datetime,
+    automatic: str = "auto-generated",
+) -> bytes:
+    """A mail of plain text to one person: confirmation, service, alert (HD table, C, S, A).
+
+    Raises:
+        CannotCompose: A name or the subject cannot be sent.
+    """
+    message = EmailMessage(policy=_POLICY)
+    message["Date"] = format_datetime(now)
+    _add_sender(message, sender, with_reply_to=False)
+    message["To"] = "slot-to@slot.invalid"
+    message["Subject"] = checked_subject(subject)
+    message["Message-ID"] = "<slot-message-id@slot.invalid>"
+    message["MIME-Version"] = "1.0"
+    message["Auto-Submitted"] = automatic
+    message["X-Auto-Response-Suppress"] = "OOF, AutoReply"
+    message["Content-Language"] = language
+    message["Content-Type"] = 'text/plain; charset="utf-8"'
+    message["Content-Transfer-Encoding"] = "quoted-printable"
+    head = _head(message)
+    head = head.replace(b"slot-to@slot.invalid", to.encode("ascii"))
+    head = head.replace(b"slot-message-id@slot.invalid", message_id.encode("ascii"))
+    return head + b"\r\n" + _quoted(text)
+
+
+def new_message_id(domain: str) -> str:
+    """A new Message-ID without its angle brackets (HD-6)."""
+    return f"{secrets.token_hex(12)}@{domain}"
+
+
+def checked_subject(text: str) -> str:
+    """A subject that cannot become another header (EM-1, EM-2), at most 150 characters.
+
+    Raises:
+        CannotCompose: It holds a control character or an encoded word, or is empty.
+    """
+    return _checked(text, _LONGEST_SUBJECT, "subject")
+
+
+def _checked(text: str, longest: int, what: str) -> str:
+    plain = unicodedata.normalize("NFC", text).strip()
+    if not plain or _FORBIDDEN.search(plain) or "=?" in plain:
+        raise CannotCompose(f"the {what} cannot be sent as it is")
+    return plain[:longest].rstrip()
+
+
+def _add_sender(message: EmailMessage, sender: Sender, *, with_reply_to: bool = True) -> None:
+    local, _, domain = sender.address.rpartition("@")
+    name = _checked(sender.name, _LONGEST_NAME, "sender's name") if sender.name else ""
+    message["From"] = HeaderAddress(name, local, domain)
+    if sender.reply_to and with_reply_to:
+        local, _, domain = sender.reply_to.rpartition("@")
+        message["Reply-To"] = HeaderAddress("", local, domain)
+
+
+def _phrase(name: str) -> str:
+    """A list's name before its id: only what needs no encoding, else nothing (HD-9)."""
+    return f'"{name}" ' if re.fullmatch(r"[A-Za-z0-9 .,'-]{1,60}", name) else ""
+
+
+def _head(message: EmailMessage) -> bytes:
+    message.set_payload("")
+    octets = message.as_bytes(policy=_POLICY)
+    return octets.partition(b"\r\n\r\n")[0] + b"\r\n"
+
+
+def _part(kind: str, text: str, boundary: str) -> bytes:
+    head = (
+        f"--{boundary}\r\n"
+        f'Content-Type: text/{kind}; charset="utf-8"\r\n'
+        "Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+    )
+    return head.encode("ascii") + _with_slots(text) + b"\r\n"
+
+
+def _with_slots(text: str) -> bytes:
+    """Quoted-printable, each slot alone on its line between soft breaks (MI-5)."""
+    pattern = "|".join(re.escape(placeholder) for placeholder in _IN_BODY)
+    parts = re.split(f"({pattern})", text)
+    encoded = []
+    for part in parts:
+        if part in _IN_BODY:
+            encoded.append(f"=\r\n\0soft-{_IN_BODY[part]}\0=\r\n".encode("ascii"))
+        else:
+            encoded.append(_quoted(part))
+    return b"".join(encoded)
+
+
+def _soft(value: bytes) -> bytes:
+    return b"=\r\n".join(value[start : start + 72] for start in range(0, len(value), 72))
+
+
+def _quoted(text: str) -> bytes:
+    """Quoted-printable with CRLF line ends, at most 76 octets a line (MI-4)."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return b"\r\n".join(_quoted_line(line) for line in lines)
+
+
+def _quoted_line(line: str) -> bytes:
+    tokens = [
+        chr(octet) if (33 <= octet <= 126 and octet != 61) or octet == 32 else f"={octet:02X}"
+        for octet in line.encode("utf-8")
+    ]
+    if tokens and tokens[-1] == " ":
+        tokens[-1] = "=20"
+    if line.startswith("From "):
+        tokens[0] = "=46"
+    rows, row = [], ""
+    for token in tokens:
+        if len(row) + len(token) > 75:
+            rows.append(row + "=")
+            row = ""
+        # A dot that begins a line is what relays stuff and strip (EM-4).
+        row += "=2E" if token == "." and not row else token  # noqa: S105
+    rows.append(row)
+    return "\r\n".join(rows).encode("ascii")
+
+
+def _check(template: Template, letter: IssueLetter, planned: list[str]) -> None:
+    """Parse what was composed and compare it with what was planned (SE-3)."""
+    probe = ReaderSlots(
+        "reader@example.org",
+        "0123456789abcdef@example.org",
+        datetime.fromisoformat("2026-01-02T03:04:05+00:00"),
+        "https://example.org/unsubscribe/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "leave+aaaaaaaaaaaaaaaaaaaaaaaaaaaaa@example.org",
+        "https://example.org/preferences/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    )
+    octets = template.fill(probe)
+    head = octets.partition(b"\r\n\r\n")[0]
+    parsed = message_from_bytes(octets, policy=policy.default)
+    problems = [
+        "other fields than planned" if [*parsed.keys()] != planned else "",
+        "a defect" if parsed.defects else "",
+        "octets above 127" if any(octet > 127 for octet in octets) else "",
+        "a bare line end" if re.search(rb"(?<!\r)\n|\r(?!\n)", octets) else "",
+        "a line too long" if any(len(line) > 998 for line in octets.split(b"\r\n")) else "",
+        "a line that begins with a dot" if b"\r\n." in octets else "",
+        "an encoded URL" if b"=?" in _field(head, b"List-Unsubscribe:") else "",
+        "another subject" if str(parsed["Subject"]) != checked_subject(letter.subject) else "",
+    ]
+    found = [problem for problem in problems if problem]
+    if found:
+        raise CannotCompose(f"the letter does not parse back: {', '.join(found)}")
+
+
+def _field(head: bytes, name: bytes) -> bytes:
+    found = re.search(rb"(?im)^" + re.escape(name) + rb".*(\r\n[ \t].*)*", head)
+    return found[0] if found else b""

@@ -1,0 +1,77 @@
+"""What a relay session and its caller say to each other.
+
+The caller chooses what is next and commits between the steps; the session asks for it at exactly
+the points where a commit must stand (TR-20 of email.md).
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One message to one person, ready to be handed over."""
+
+    id: int  # Of its delivery.
+    sender: str  # MAIL FROM
+    recipient: str  # RCPT TO
+    content: bytes  # CRLF line ends, no line that begins with a dot.
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The relay has taken it: never sent again."""
+
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The relay may take this message another time."""
+
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The relay will not take this message.
+
+    `is_ours`: not because of the reader, but of our sender or our message: the mailing pauses.
+    """
+
+    answer: str
+    is_ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InDoubt:
+    """Octets of the message left, and no answer came: it may have arrived."""
+
+    answer: str
+
+
+Result: TypeAlias = Accepted | Later | Failed | InDoubt
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Why a session ended before its work did: the lane should rest."""
+
+    reason: str
+
+
+class Courier(Protocol):
+    """The caller of a session."""
+
+    async def following(self) -> Envelope | None:
+        """What may be sent next; nothing is committed by asking."""
+
+    async def advance(self, ended: tuple[Envelope, Result] | None, start: Envelope | None) -> bool:
+        """Commit a result together with the next start; whether that one may really leave."""
+
+
+class Mailer(Protocol):
+    """Hands over all that a courier has."""
+
+    async def run(self, courier: Courier) -> Halt | None:
+        """Send until the courier has nothing more; why it ended earlier, if it did."""

@@ -1,0 +1,79 @@
+"""A letter as HTML and as text, with places for the reader's own links.
+
+Our own template around sanitised content; the style sheet is inlined once per mailing, with all
+loading off. The letter reads well without any `<style>` (HT-1).
+
+Sources: email.md sections 5 and 6 (HT and TX rules).
+"""
+
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from fediletter.mail.compose import PREFERENCES_HERE, UNSUBSCRIBE_HERE
+from fediletter.mail.text import text_of
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_html = Environment(
+    loader=FileSystemLoader(_TEMPLATES),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+)
+_text = Environment(
+    loader=FileSystemLoader(_TEMPLATES),
+    autoescape=False,  # noqa: S701 (plain text)
+    undefined=StrictUndefined,
+    trim_blocks=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LetterContent:
+    """What a letter says. `body_html` is sanitised; all else is plain text or an address."""
+
+    title: str
+    summary: str
+    body_html: str
+    language: str
+    newsletter: str
+    sender: str
+    postal_address: str
+    web_url: str
+    privacy_url: str
+    cover_url: str = ""
+    cover_alt: str = ""
+    cover_width: int = 600
+    cover_height: int = 400
+
+
+def render_letter(content: LetterContent, translate: Callable[[str], str]) -> tuple[str, str]:
+    """HTML and text of a letter.
+
+    Args:
+        content: What it says.
+        translate: Words of the footer, in the reader's language.
+    """
+    import css_inline  # noqa: PLC0415 (start-up time and memory)
+
+    places = {"preferences": PREFERENCES_HERE, "unsubscribe": UNSUBSCRIBE_HERE}
+    style = (_TEMPLATES / "letter.css").read_text(encoding="utf-8")
+    page = _html.get_template("letter.html").render(
+        content=content, style=style, _=translate, **places
+    )
+    inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_style_tags=False)
+    # What only refines stays in the head; the letter reads well without it (HT-1, HT-9).
+    dark = (_TEMPLATES / "dark.css").read_text(encoding="utf-8")
+    html = inliner.inline(page).replace("</head>", f"<style>\n{dark}</style>\n</head>", 1)
+    text = _text.get_template("letter.txt").render(
+        content=content,
+        rule="=" * min(len(content.title), 72),
+        summary="\n".join(textwrap.wrap(content.summary, 72, break_on_hyphens=False)),
+        body=text_of(content.body_html),
+        _=translate,
+        **places,
+    )
+    return html, text

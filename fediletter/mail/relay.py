@@ -1,0 +1,70 @@
+"""Where mail is handed over: a relay by its URL, or the built-in catcher.
+
+Sources: interface.md section 3 (`FEDILETTER_SMTP_URL`); email.md TR-1, TR-2.
+"""
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from fediletter.mail.courier import Mailer
+from fediletter.mail.maildir import MaildirMailer
+
+__all__ = ["Mailer", "Relay", "open_mailer", "relay_from_url"]
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """The SMTP server that takes our mail."""
+
+    host: str
+    port: int
+    tls: Literal["implicit", "starttls", "none"]
+    user: str | None
+    password: str | None
+    ehlo_name: str
+
+    @property
+    def is_loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def relay_from_url(url: str, ehlo_name: str | None = None) -> Relay:
+    """A relay from `smtp://user:pass@host:587`, `smtps://…` or `smtp://127.0.0.1:25`.
+
+    Plain text goes only to this machine (EM-5). Raises ValueError.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+        raise ValueError("not the address of a relay")
+    implicit = parts.scheme == "smtps"
+    relay = Relay(
+        parts.hostname,
+        parts.port or (465 if implicit else 587),
+        "implicit" if implicit else "starttls",
+        unquote(parts.username) if parts.username else None,
+        unquote(parts.password) if parts.password else None,
+        ehlo_name or socket.getfqdn(),
+    )
+    if relay.is_loopback and not implicit:
+        return Relay(
+            relay.host, parts.port or 25, "none", relay.user, relay.password, relay.ehlo_name
+        )
+    return relay
+
+
+def open_mailer(url: str, ehlo_name: str | None = None) -> Mailer:
+    """What takes our mail. Raises ValueError."""
+    if url.startswith("maildir:"):
+        return MaildirMailer(Path(url.removeprefix("maildir:")).absolute())
+    from fediletter.mail.smtp import SmtpMailer  # noqa: PLC0415 (imports this module)
+
+    return SmtpMailer(relay_from_url(url, ehlo_name))

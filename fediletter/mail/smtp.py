@@ -1,0 +1,307 @@
+"""SMTP: one session, many messages.
+
+With PIPELINING the next envelope travels in the same write as the final dot, so that a message
+costs one round trip. The caller commits between 354 and the first octet of a body, and each answer
+together with the next start: a kill leaves at most one message in doubt.
+
+Sources: RFC 5321, 2920, 3207, 4954; email.md section 11 (TR-1 to TR-14, TR-20 to TR-23); EM-3 to
+EM-5; L-92.
+"""
+
+import asyncio
+import base64
+import contextlib
+import re
+import ssl
+from dataclasses import dataclass
+
+from fediletter.limits import (
+    SMTP_BLOCK_SECONDS,
+    SMTP_COMMAND_SECONDS,
+    SMTP_DATA_SECONDS,
+    SMTP_DOT_SECONDS,
+    SMTP_GREETING_SECONDS,
+)
+from fediletter.mail.courier import (
+    Accepted,
+    Courier,
+    Envelope,
+    Failed,
+    Halt,
+    InDoubt,
+    Later,
+    Result,
+)
+from fediletter.mail.relay import Relay
+
+_LINE_BYTES = 8 << 10
+_REPLY_BYTES = 64 << 10
+_PER_CONNECTION = 100  # Messages, unless the relay is on this machine.
+_SAFE = re.compile(r"[!-~]+@[!-~]+")
+
+
+class Trouble(Exception):
+    """The session is of no more use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer of the relay."""
+
+    code: int
+    text: str
+
+    @property
+    def is_good(self) -> bool:
+        return 200 <= self.code < 300
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text}"[:200]
+
+
+class SmtpMailer:
+    """Hands over to one relay, over as many sessions as it takes."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    async def run(self, courier: Courier) -> Halt | None:
+        """Send until the courier has nothing more."""
+        while (first := await courier.following()) is not None:
+            try:
+                session = await Session.open(self._relay)
+            except Trouble as wrong:
+                return Halt(str(wrong))
+            except (OSError, TimeoutError) as wrong:
+                return Halt(f"the relay does not answer: {_words(wrong)}")
+            try:
+                again = await session.carry(courier, first)
+            finally:
+                await session.close()
+            if again is not None:
+                return again
+        return None
+
+
+class Session:
+    """One connection to a relay."""
+
+    def __init__(
+        self, relay: Relay, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._relay = relay
+        self._reader = reader
+        self._writer = writer
+        self._extensions: dict[str, str] = {}
+
+    @classmethod
+    async def open(cls, relay: Relay) -> "Session":
+        """Connect, greet, secure, log in.
+
+        Raises:
+            Trouble: The relay refuses, or would be spoken to in clear.
+            OSError: It cannot be reached.
+        """
+        context = ssl.create_default_context() if relay.tls != "none" else None
+        if context is not None:
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+        async with asyncio.timeout(SMTP_GREETING_SECONDS):
+            reader, writer = await asyncio.open_connection(
+                relay.host,
+                relay.port,
+                limit=_LINE_BYTES,
+                ssl=context if relay.tls == "implicit" else None,
+            )
+        session = cls(relay, reader, writer)
+        try:
+            await session._begin(context)
+        except (Trouble, OSError, TimeoutError):
+            writer.transport.abort()
+            raise
+        return session
+
+    async def _begin(self, context: ssl.SSLContext | None) -> None:
+        greeting = await self._reply(SMTP_GREETING_SECONDS)
+        if greeting.code != 220:
+            raise Trouble(f"the relay greets with {greeting}")
+        await self._hello()
+        if self._relay.tls == "starttls" and context is not None:
+            if "STARTTLS" not in self._extensions:
+                raise Trouble("the relay offers no STARTTLS: nothing is sent in clear")
+            reply = await self._command("STARTTLS")
+            # Octets that came before the handshake were not protected by it (EM-5).
+            if reply.code != 220 or self._reader._buffer:  # type: ignore[attr-defined]
+                raise Trouble(f"STARTTLS failed: {reply}")
+            await self._writer.start_tls(context, server_hostname=self._relay.host)
+            await self._hello()
+        if self._relay.user is not None:
+            await self._log_in()
+
+    async def _hello(self) -> None:
+        reply = await self._command(f"EHLO {self._relay.ehlo_name}")
+        if reply.code != 250:
+            raise Trouble(f"EHLO failed: {reply}")
+        self._extensions = {}
+        for line in reply.text.splitlines()[1:]:
+            name, _, value = line.partition(" ")
+            self._extensions[name.upper()] = value
+
+    async def _log_in(self) -> None:
+        if self._relay.tls == "none" and not self._relay.is_loopback:
+            raise Trouble("no login in clear")
+        user, password = self._relay.user or "", self._relay.password or ""
+        offered = self._extensions.get("AUTH", "").upper().split()
+        if "PLAIN" in offered:
+            secret = base64.b64encode(f"\0{user}\0{password}".encode()).decode("ascii")
+            reply = await self._command(f"AUTH PLAIN {secret}")
+        elif "LOGIN" in offered:
+            await self._command("AUTH LOGIN")
+            await self._command(base64.b64encode(user.encode()).decode("ascii"))
+            reply = await self._command(base64.b64encode(password.encode()).decode("ascii"))
+        else:
+            raise Trouble("the relay offers no login that is known")
+        if reply.code != 235:
+            raise Trouble(f"the relay refuses the login: {reply.code}")
+
+    # Messages -----------------------------------------------------------------------------------
+    async def carry(self, courier: Courier, first: Envelope) -> Halt | None:
+        """Hand over message after message, beginning with `first`.
+
+        Returns:
+            Why the lane should rest; None when the courier has no more, or a new session may go on.
+        """
+        left = 10**9 if self._relay.is_loopback else _PER_CONNECTION
+        current: Envelope | None = first
+        ended: tuple[Envelope, Result] | None = None
+        self._write(self._envelope(first))
+        try:
+            while current is not None:
+                refusal = await self._offered()
+                if isinstance(refusal, Halt):
+                    return refusal
+                if refusal is not None:
+                    await courier.advance(ended, None)
+                    ended = (current, refusal)
+                    current = await self._begin_next(courier, after_refusal=True)
+                    continue
+                finished, ended = ended, None
+                if not await courier.advance(finished, current):
+                    return None  # Closed without a dot: the relay must discard it (TR-12).
+                left -= 1
+                following = await courier.following() if self._pipelines and left else None
+                ended = await self._body(current, following)
+                if isinstance(ended[1], InDoubt):
+                    return Halt(ended[1].answer)
+                current = following
+                if current is None and left and not self._pipelines:
+                    await courier.advance(ended, None)
+                    ended = None
+                    current = await self._begin_next(courier, after_refusal=False)
+        except (Trouble, OSError, asyncio.IncompleteReadError) as wrong:
+            return Halt(f"the session broke: {_words(wrong)}")
+        finally:
+            if ended is not None:
+                await courier.advance(ended, None)
+        return None
+
+    @property
+    def _pipelines(self) -> bool:
+        return "PIPELINING" in self._extensions
+
+    async def _begin_next(self, courier: Courier, *, after_refusal: bool) -> Envelope | None:
+        following = await courier.following()
+        if following is not None:
+            if after_refusal:
+                reply = await self._command("RSET")
+                if not reply.is_good:
+                    raise Trouble(f"RSET failed: {reply}")
+            self._write(self._envelope(following))
+        return following
+
+    def _envelope(self, envelope: Envelope) -> bytes:
+        if not _SAFE.fullmatch(envelope.recipient) or not _SAFE.fullmatch(envelope.sender):
+            raise Trouble("an address that is none")  # EM-3: never reached with a parsed one.
+        commands = f"MAIL FROM:<{envelope.sender}>\r\nRCPT TO:<{envelope.recipient}>\r\nDATA\r\n"
+        return commands.encode("ascii")
+
+    async def _offered(self) -> Result | Halt | None:
+        """Read the answers to MAIL, RCPT and DATA; None means: go on with the body."""
+        mail = await self._reply(SMTP_COMMAND_SECONDS)
+        rcpt = await self._reply(SMTP_COMMAND_SECONDS)
+        data = await self._reply(SMTP_DATA_SECONDS)
+        if mail.is_good and rcpt.is_good and data.code == 354:
+            return None
+        if data.code == 354:  # TR-11: in data mode without a recipient: only the dot.
+            self._write(b".\r\n")
+            await self._reply(SMTP_DOT_SECONDS)
+        for reply in (mail, rcpt, data):
+            if reply.code == 421:
+                return Halt(str(reply))
+        if not mail.is_good:
+            return Halt(str(mail)) if mail.code < 500 else Failed(str(mail), is_ours=True)
+        if not rcpt.is_good:
+            is_later = rcpt.code < 500 or rcpt.code == 552
+            return Later(str(rcpt)) if is_later else Failed(str(rcpt))
+        return Later(str(data)) if data.code < 500 else Failed(str(data), is_ours=True)
+
+    async def _body(
+        self, envelope: Envelope, following: Envelope | None
+    ) -> tuple[Envelope, Result]:
+        after = b"" if following is None else self._envelope(following)
+        try:
+            self._write(envelope.content + b".\r\n" + after)
+            async with asyncio.timeout(SMTP_BLOCK_SECONDS):
+                await self._writer.drain()
+            reply = await self._reply(SMTP_DOT_SECONDS)
+        except (Trouble, OSError, TimeoutError, asyncio.IncompleteReadError):
+            return envelope, InDoubt("no answer after the message was sent")
+        return envelope, judge_dot(reply)
+
+    # The wire ----------------------------------------------------------------------------------
+    def _write(self, octets: bytes) -> None:
+        self._writer.write(octets)
+
+    async def _command(self, line: str) -> Reply:
+        self._write(line.encode("ascii") + b"\r\n")
+        return await self._reply(SMTP_COMMAND_SECONDS)
+
+    async def _reply(self, seconds: float) -> Reply:
+        lines, size, code = [], 0, 0
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    raw = await self._reader.readline()
+                except ValueError as long:
+                    raise Trouble("an answer that is too long") from long
+                if not raw.endswith(b"\n"):
+                    raise Trouble("the relay hung up")
+                size += len(raw)
+                text = raw.decode("ascii", "replace").rstrip("\r\n")
+                found = re.fullmatch(r"([2-5]\d\d)([ -]?)(.*)", text)
+                if not found or size > _REPLY_BYTES or code not in (0, int(found[1])):
+                    raise Trouble("the relay answers in no form that is known")
+                code = int(found[1])
+                lines.append(found[3])
+                if found[2] != "-":
+                    return Reply(code, "\n".join(lines))
+
+    async def close(self) -> None:
+        """Say goodbye, without waiting long."""
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(2):
+                self._write(b"QUIT\r\n")
+                await self._reader.readline()
+        self._writer.transport.abort()
+
+
+def judge_dot(reply: Reply) -> Result:
+    """What the answer to the final dot means (email.md 11.3)."""
+    if reply.is_good:
+        return Accepted(str(reply))
+    if reply.code < 500:
+        return Later(str(reply))
+    return Failed(str(reply))
+
+
+def _words(trouble: Exception) -> str:
+    return str(trouble) or "no answer in time"

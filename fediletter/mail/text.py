@@ -1,0 +1,182 @@
+"""HTML of a letter as text that is good to read (TX-1 to TX-5 of email.md).
+
+Seventy-two columns, headings underlined, links as numbered notes after each section, images as
+their words.
+"""
+
+import textwrap
+from html.parser import HTMLParser
+
+_WIDTH = 72
+_BLOCKS = frozenset({"p", "li", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "tr", "figcaption"})
+
+_MARKS = {
+    "em": ("_", "_"),
+    "i": ("_", "_"),
+    "strong": ("*", "*"),
+    "b": ("*", "*"),
+    "sup": ("(", ")"),
+}
+
+
+def text_of(markup: str) -> str:
+    """The same content in the same order, as plain text.
+
+    Args:
+        markup: Sanitised HTML.
+    """
+    reader = _Reader()
+    reader.feed(markup)
+    reader.close()
+    return reader.text()
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self._out: list[str] = []
+        self._inline = ""
+        self._lists: list[int | None] = []
+        self._quotes = 0
+        self._pre = False
+        self._link: str | None = None
+        self._link_from = 0
+        self._notes: list[str] = []
+        self._number = 0
+        self._cells: list[str] = []
+        self._marker = ""
+
+    def text(self) -> str:
+        self._flush("p")
+        self._put_notes()
+        return "\n".join(self._out).strip("\n") + "\n"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag in ("ul", "ol"):
+            self._flush("p")
+            start = values.get("start") or "1"
+            number = int(start) if start.isdigit() else 1
+            self._lists.append(None if tag == "ul" else number)
+        elif tag == "blockquote":
+            self._flush("p")
+            self._quotes += 1
+        elif tag == "hr":
+            self._flush("p")
+            self._put_notes()
+            self._out += ["-" * 20, ""]
+        elif tag in _BLOCKS:
+            self._begin_block(tag)
+        else:
+            self._begin_inline(tag, values)
+
+    def _begin_block(self, tag: str) -> None:
+        if self._inline.strip():
+            self._flush("p")
+        if tag == "li":
+            self._marker = self._next_marker()
+        elif tag == "pre":
+            self._pre = True
+        elif tag.startswith("h"):
+            self._put_notes()
+
+    def _begin_inline(self, tag: str, values: dict[str, str | None]) -> None:
+        if tag == "br":
+            self._inline += "\n"
+        elif tag == "img" and values.get("alt"):
+            self._inline += f"[{values['alt']}]"
+        elif tag == "a":
+            self._link, self._link_from = values.get("href"), len(self._inline)
+        elif tag in ("td", "th"):
+            self._inline = self._inline.rstrip() + (" · " if self._inline.strip() else "")
+        else:
+            self._inline += _MARKS.get(tag, ("", ""))[0]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("ul", "ol"):
+            self._flush("p")
+            if self._lists:
+                self._lists.pop()
+            if not self._lists:
+                self._out.append("")
+        elif tag == "blockquote":
+            self._flush("p")
+            self._quotes = max(0, self._quotes - 1)
+            if self._out and self._out[-1] == ">":
+                self._out[-1] = ""
+        elif tag in _BLOCKS:
+            self._flush(tag)
+            self._pre = self._pre and tag != "pre"
+        elif tag == "a":
+            self._end_link()
+        else:
+            self._inline += _MARKS.get(tag, ("", ""))[1]
+
+    def handle_data(self, data: str) -> None:
+        if self._pre:
+            self._inline += data
+        else:
+            # Ordinary white space folds; no-break spaces stay.
+            folded = " ".join(part for part in data.replace("\n", " ").split(" ") if part)
+            lead = " " if data[:1] in " \n" and not self._inline.endswith((" ", "\n")) else ""
+            trail = " " if data[-1:] in " \n" and folded else ""
+            self._inline += (lead if self._inline else "") + folded + trail
+
+    def _end_link(self) -> None:
+        words = self._inline[self._link_from :].strip()
+        if self._link and self._link != words and not self._link.startswith("mailto:"):
+            self._number += 1
+            self._notes.append(f"[{self._number}] {self._link}")
+            self._inline += f" [{self._number}]"
+        self._link = None
+
+    def _next_marker(self) -> str:
+        depth = "  " * (len(self._lists) - 1)
+        if not self._lists or self._lists[-1] is None:
+            return f"{depth}- "
+        number = self._lists[-1]
+        self._lists[-1] = number + 1
+        return f"{depth}{number}. "
+
+    def _flush(self, tag: str) -> None:
+        content, self._inline = self._inline, ""
+        if not content.strip():
+            return
+        if tag == "pre":
+            self._put([f"    {line}" for line in content.rstrip("\n").split("\n")])
+        elif tag in ("h1", "h2"):
+            title = " ".join(content.split(" ")).strip()
+            self._put([title, ("=" if tag == "h1" else "-") * min(len(title), _WIDTH)])
+        else:
+            marker, self._marker = self._marker, ""
+            self._put(self._wrapped(content.strip(" \n"), marker), close=not self._lists)
+
+    def _wrapped(self, content: str, marker: str) -> list[str]:
+        lines: list[str] = []
+        hanging = " " * len(marker)
+        for number, part in enumerate(content.split("\n")):
+            # textwrap would break at no-break spaces; they are hidden from it.
+            hidden = part.strip(" ").replace("\u00a0", "\ue000").replace("\u202f", "\ue001")
+            wrapped = textwrap.wrap(
+                hidden,
+                _WIDTH - 2 * self._quotes,
+                initial_indent=marker if number == 0 else hanging,
+                subsequent_indent=hanging,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            lines += [
+                line.replace("\ue000", "\u00a0").replace("\ue001", "\u202f") for line in wrapped
+            ]
+        return lines
+
+    def _put(self, lines: list[str], *, close: bool = True) -> None:
+        quote = "> " * self._quotes
+        self._out += [f"{quote}{line}" for line in lines]
+        if close:
+            self._out.append(quote.rstrip())
+
+    def _put_notes(self) -> None:
+        if self._notes:
+            self._out += [*self._notes, ""]
+            self._notes = []
