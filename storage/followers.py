@@ -70,6 +70,21 @@ def remove_follower(tx: Tx, actor_uri: str, *, actor_id: ActorId | None = None) 
     return tx.execute(query).rowcount
 
 
+def move_follower(
+    tx: Tx, actor_uri: str, inbox_id: InboxId, *, inbox_url: str, shared_url: str | None
+) -> None:
+    """An actor takes deliveries elsewhere now."""
+    tx.execute(
+        sa.update(remote_actor)
+        .where(remote_actor.c.uri == actor_uri)
+        .values(inbox_url=inbox_url, shared_inbox_url=shared_url)
+    )
+    theirs = sa.select(remote_actor.c.id).where(remote_actor.c.uri == actor_uri)
+    tx.execute(
+        sa.update(follower).where(follower.c.remote_actor_id.in_(theirs)).values(inbox_id=inbox_id)
+    )
+
+
 def follow_of(tx: Tx, actor_uri: str, follow_uri: str) -> ActorId | None:
     """Which of our actors this Follow of that actor was about."""
     found = tx.scalar(

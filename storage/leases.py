@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
@@ -73,6 +73,18 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
+class InDoubt:
+    """Mail that may have arrived without our knowing; sent once more at `at` (RE-6)."""
+
+    id: DeliveryId
+    at: datetime
+    answer: str
+
+
+Result: TypeAlias = Ended | Again | InDoubt
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a worker did with a lane that it holds.
 
@@ -82,7 +94,7 @@ class Report:
 
     lane_id: LaneId
     term: int
-    results: Sequence[Ended | Again] = ()
+    results: Sequence[Result] = ()
     answered: bool = False
     rest: timedelta | None = None
     error: str | None = None
@@ -249,10 +261,10 @@ def _held(tx: Tx, reports: Sequence[Report]) -> dict[LaneId, int]:
     return held
 
 
-def record(tx: Tx, results: Sequence[Ended | Again], now: datetime) -> None:
+def record(tx: Tx, results: Sequence[Result], now: datetime) -> None:
     """Write outcomes of deliveries in lanes that the caller has locked and holds."""
     ended = [one for one in results if isinstance(one, Ended)]
-    again = [one for one in results if isinstance(one, Again)]
+    again = [one for one in results if not isinstance(one, Ended)]
     if ended:
         tx.execute(
             sa.update(delivery)
@@ -270,12 +282,20 @@ def record(tx: Tx, results: Sequence[Ended | Again], now: datetime) -> None:
             sa.update(delivery)
             .where(delivery.c.id == sa.bindparam("of"), _STILL_OPEN)
             .values(
-                state="waiting",
+                state=sa.bindparam("now_is"),
                 answer=sa.bindparam("said"),
                 attempts=delivery.c.attempts + 1,
                 not_before=sa.bindparam("at"),
             ),
-            [{"of": one.id, "said": one.answer, "at": to_ms(one.at)} for one in again],
+            [
+                {
+                    "of": one.id,
+                    "now_is": "uncertain" if isinstance(one, InDoubt) else "waiting",
+                    "said": one.answer,
+                    "at": to_ms(one.at),
+                }
+                for one in again
+            ],
         )
 
 

@@ -11,8 +11,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from storage.ids import DeliveryId, LaneId, MailingId, PostId
-from storage.leases import Again, Ended, record
+from storage.ids import DeliveryId, LaneId, MailingId, PostId, SubscriberId
+from storage.leases import Result, record
 from storage.schema import delivery, fan_out, lane, mailing, mailing_template, notice, subscriber
 from storage.store import Tx
 from storage.times import from_ms, to_ms
@@ -25,6 +25,7 @@ class Letter:
     id: DeliveryId
     mailing_id: MailingId | None
     notice_body: bytes | None
+    subscriber_id: SubscriberId | None
     recipient: str
     key: bytes | None  # Of the subscriber: their links.
     epoch: int | None
@@ -92,6 +93,7 @@ def upcoming(tx: Tx, lane_id: LaneId, *, now: datetime, limit: int) -> list[Lett
             delivery.c.id,
             delivery.c.mailing_id,
             notice.c.body,
+            delivery.c.subscriber_id,
             sa.func.coalesce(notice.c.recipient, subscriber.c.email),
             subscriber.c.key,
             subscriber.c.epoch,
@@ -132,7 +134,7 @@ def advance(
     lane_id: LaneId,
     term: int,
     *,
-    ended: Ended | Again | None,
+    ended: Result | None,
     start: Start | None,
     now: datetime,
 ) -> bool:

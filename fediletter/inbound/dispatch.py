@@ -59,7 +59,7 @@ async def process(services: Services, received_id: ReceivedId) -> None:
         await services.store.write(_apply, apply, activity, received_id)
     except FederationError as wrong:
         await _finish(services, received_id, "failed", f"{type(wrong).__name__}: {wrong.detail}")
-    except Exception as unexpected:  # Logged, tried again, given up: never the end of the worker.
+    except Exception as unexpected:  # noqa: BLE001 (the edge of a worker)
         _log.exception("an activity could not be applied", extra={"received": received_id})
         if row.attempts + 1 >= _TRIES:
             await _finish(services, received_id, "failed", type(unexpected).__name__)

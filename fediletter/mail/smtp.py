@@ -37,6 +37,7 @@ from fediletter.mail.relay import Relay
 _LINE_BYTES = 8 << 10
 _REPLY_BYTES = 64 << 10
 _PER_CONNECTION = 100  # Messages, unless the relay is on this machine.
+_ENVELOPE_SECONDS = (SMTP_COMMAND_SECONDS, SMTP_COMMAND_SECONDS, SMTP_DATA_SECONDS)
 _SAFE = re.compile(r"[!-~]+@[!-~]+")
 
 
@@ -173,10 +174,10 @@ class Session:
         left = 10**9 if self._relay.is_loopback else _PER_CONNECTION
         current: Envelope | None = first
         ended: tuple[Envelope, Result] | None = None
-        self._write(self._envelope(first))
+        self._offer(first)
         try:
             while current is not None:
-                refusal = await self._offered()
+                refusal = await self._offered(current)
                 if isinstance(refusal, Halt):
                     return refusal
                 if refusal is not None:
@@ -215,20 +216,25 @@ class Session:
                 reply = await self._command("RSET")
                 if not reply.is_good:
                     raise Trouble(f"RSET failed: {reply}")
-            self._write(self._envelope(following))
+            self._offer(following)
         return following
 
-    def _envelope(self, envelope: Envelope) -> bytes:
-        if not _SAFE.fullmatch(envelope.recipient) or not _SAFE.fullmatch(envelope.sender):
-            raise Trouble("an address that is none")  # EM-3: never reached with a parsed one.
-        commands = f"MAIL FROM:<{envelope.sender}>\r\nRCPT TO:<{envelope.recipient}>\r\nDATA\r\n"
-        return commands.encode("ascii")
+    def _offer(self, envelope: Envelope) -> None:
+        """Write an envelope, if that may travel ahead of the answers (TR-7)."""
+        if self._pipelines:
+            self._write(b"".join(_envelope(envelope)))
 
-    async def _offered(self) -> Result | Halt | None:
+    async def _offered(self, envelope: Envelope) -> Result | Halt | None:
         """Read the answers to MAIL, RCPT and DATA; None means: go on with the body."""
-        mail = await self._reply(SMTP_COMMAND_SECONDS)
-        rcpt = await self._reply(SMTP_COMMAND_SECONDS)
-        data = await self._reply(SMTP_DATA_SECONDS)
+        replies: list[Reply] = []
+        for command, seconds in zip(_envelope(envelope), _ENVELOPE_SECONDS, strict=True):
+            if not self._pipelines:
+                if replies and not replies[-1].is_good:
+                    replies.append(replies[-1])
+                    continue
+                self._write(command)
+            replies.append(await self._reply(seconds))
+        mail, rcpt, data = replies
         if mail.is_good and rcpt.is_good and data.code == 354:
             return None
         if data.code == 354:  # TR-11: in data mode without a recipient: only the dot.
@@ -247,7 +253,7 @@ class Session:
     async def _body(
         self, envelope: Envelope, following: Envelope | None
     ) -> tuple[Envelope, Result]:
-        after = b"" if following is None else self._envelope(following)
+        after = b"" if following is None else b"".join(_envelope(following))
         try:
             self._write(envelope.content + b".\r\n" + after)
             async with asyncio.timeout(SMTP_BLOCK_SECONDS):
@@ -301,6 +307,16 @@ def judge_dot(reply: Reply) -> Result:
     if reply.code < 500:
         return Later(str(reply))
     return Failed(str(reply))
+
+
+def _envelope(envelope: Envelope) -> tuple[bytes, bytes, bytes]:
+    if not _SAFE.fullmatch(envelope.recipient) or not _SAFE.fullmatch(envelope.sender):
+        raise Trouble("an address that is none")  # EM-3: never reached with a parsed one.
+    return (
+        f"MAIL FROM:<{envelope.sender}>\r\n".encode("ascii"),
+        f"RCPT TO:<{envelope.recipient}>\r\n".encode("ascii"),
+        b"DATA\r\n",
+    )
 
 
 def _words(trouble: Exception) -> str:

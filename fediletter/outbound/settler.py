@@ -37,7 +37,7 @@ class Settler:
                 more = await self._store.write(
                     settle, [report for report, _ in batch], now=self._clock.now()
                 )
-            except Exception as trouble:  # Handed to those who wait.
+            except Exception as trouble:  # noqa: BLE001 (handed to those who wait)
                 for _, done in batch:
                     if not done.done():
                         done.set_exception(trouble)

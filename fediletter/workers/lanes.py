@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 
 from fediletter.services import Services
 from fediletter.workers.loop import wait_for_either
@@ -63,7 +64,7 @@ class Lanes:
         for claim in claims:
             task = asyncio.ensure_future(self._drain(claim))
             self._running[claim.lane_id] = task
-            task.add_done_callback(lambda done, lane=claim.lane_id: self._ended(lane, done))
+            task.add_done_callback(partial(self._ended, claim.lane_id))
         return bool(claims)
 
     def _ended(self, lane_id: LaneId, task: "asyncio.Future[None]") -> None:

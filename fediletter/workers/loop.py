@@ -39,7 +39,7 @@ async def look_again_and_again(
             )
             await wait_for_either(stopping, bell, _TROUBLE_SECONDS, clock)
             continue
-        except Exception:  # The unexpected is logged and the loop goes on.
+        except Exception:  # noqa: BLE001 (logged, and the loop goes on)
             _log.exception("%s: unexpected", name)
             await wait_for_either(stopping, stopping, _TROUBLE_SECONDS, clock)
             continue

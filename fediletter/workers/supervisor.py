@@ -14,6 +14,7 @@ from fediletter.workers.pulse import Pulse
 from fediletter.workers.steps import apply_received, step_fan_outs
 from fediletter.workers.timetable import Timetable
 from storage import wakeup
+from storage.leases import Claim
 
 ACTIVITIES, EMAIL = "activities", "email"
 _log = logging.getLogger("fediletter.workers")
@@ -57,7 +58,7 @@ class Supervisor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._pulse.end()
 
-    def _add_lanes(self, kind: str, slots: int, drain: Callable[[object], Awaitable[None]]) -> None:
+    def _add_lanes(self, kind: str, slots: int, drain: Callable[[Claim], Awaitable[None]]) -> None:
         lanes = Lanes(
             self._services, lambda: self._pulse.worker_id, kind=kind, slots=slots, drain=drain
         )
@@ -85,6 +86,6 @@ class Supervisor:
             )
             try:
                 await self._pulse.look_around()
-            except Exception:  # A database away for a while must not end the watch.
+            except Exception:  # noqa: BLE001 (a database away must not end the watch)
                 _log.exception("the beat failed")
             self._timetable.mind_the_clock()

@@ -1,0 +1,405 @@
+"""Publishing: one transaction, constant in the number of readers; everything else follows from it.
+
+What costs time (rendering, composing, encoding) is prepared before the transaction and thrown away
+if the post has changed meanwhile. "Published" is said after the commit.
+
+Sources: security.md RE-1, RE-3, RE-11; federation.md R6, 5.7, 5.8; architecture page, section 4.
+"""
+
+import asyncio
+import json
+import logging
+import secrets
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from fediletter.errors import AppError
+from fediletter.keyring import OwnActor
+from fediletter.links import Links
+from fediletter.mail.compose import CannotCompose, IssueLetter, Sender, compose_issue
+from fediletter.mail.letter import LetterContent, render_letter
+from fediletter.newsletter.html import from_markdown
+from fediletter.newsletter.slugs import slug_of
+from fediletter.rendering import activities
+from fediletter.rendering.activities import Outgoing
+from fediletter.rendering.objects import image_of
+from fediletter.services import Services
+from fediletter.settings import LANGUAGES, Settings
+from fediletter.words import words
+from storage import audit, fan_outs, mailings, posts
+from storage.activities import keep_activity, unlist
+from storage.errors import Conflict, NotThere
+from storage.ids import FounderId, PostId, TopicId
+from storage.newsletters import Newsletter, get_newsletter
+from storage.posts import Draft, Post
+from storage.store import Tx
+from storage.topics import set_topics
+
+_log = logging.getLogger("fediletter.outbound")
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What is true once the transaction has committed."""
+
+    url: str
+    object_id: str
+    published_at: datetime
+    leaves_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    post: Post
+    create: Outgoing | None
+    templates: dict[str, tuple[str, bytes]]
+
+
+async def publish(
+    services: Services, post_id: PostId, *, version: int, founder_id: FounderId | None = None
+) -> Published:
+    """Publish a draft.
+
+    Args:
+        services: The toolbox.
+        post_id: A draft, or a scheduled post whose time has come.
+        version: The version that the founder saw.
+        founder_id: Who does it; None for the clock and the command line.
+
+    Raises:
+        AppError: It cannot be sent as it is; or somebody changed it meanwhile.
+    """
+    now = services.clock.now()
+    prepared = await _prepare(services, post_id, now.replace(microsecond=0))
+    if prepared.post.version != version:
+        raise changed_meanwhile()
+    own = await services.keyring.newsletter()
+    window = second_thoughts(services.settings, prepared.post)
+    try:
+        await services.store.write(
+            _commit, prepared, own, founder_id=founder_id, start_at=now + window, now=now
+        )
+    except Conflict as late:
+        raise changed_meanwhile() from late
+    post = prepared.post
+    assert post.published_at is not None  # noqa: S101 (prepared with it)
+    return Published(
+        services.links.letter(post.slug),
+        services.links.post_object(post.kind, post.public_id),
+        post.published_at,
+        now + window,
+    )
+
+
+async def publish_due(services: Services) -> None:
+    """Publish what was scheduled and is due; a second process that tries does nothing (RE-11)."""
+    for post_id in await services.store.read(posts.due_posts, now=services.clock.now()):
+        try:
+            post = await services.store.read(posts.get_post, post_id)
+            await publish(services, post_id, version=post.version)
+        except AppError as wrong:
+            _log.error("a scheduled letter could not be published", extra={"reason": wrong.words})
+            await services.store.write(_set_back, post_id)
+        except NotThere:
+            continue
+
+
+async def schedule(
+    services: Services,
+    post_id: PostId,
+    *,
+    at: datetime,
+    version: int,
+    founder_id: FounderId | None = None,
+) -> None:
+    """Let a draft be published later. Raises AppError if it changed, or could not be sent."""
+    now = services.clock.now()
+    if at <= now:
+        raise AppError(422, "This time has passed.", "Choose a later one, or publish now.")
+    await _prepare(services, post_id, now.replace(microsecond=0))
+
+    def work(tx: Tx) -> None:
+        posts.schedule(tx, post_id, at=at, version=version)
+        audit.write(tx, "schedule", subject=str(post_id), founder_id=founder_id, now=now)
+
+    try:
+        await services.store.write(work)
+    except Conflict as late:
+        raise changed_meanwhile() from late
+
+
+async def revise(
+    services: Services,
+    post_id: PostId,
+    draft: Draft,
+    topic_ids: list[TopicId],
+    *,
+    version: int,
+    founder_id: FounderId | None = None,
+) -> None:
+    """Edit a published post: pages and peers get the new text, mail is not sent again.
+
+    Raises:
+        AppError: Somebody else saved meanwhile, or the post is not published.
+    """
+    now = services.clock.now()
+    own = await services.keyring.newsletter()
+
+    def work(tx: Tx) -> None:
+        posts.save_draft(tx, post_id, draft, version=version, now=now, founder_id=founder_id)
+        set_topics(tx, post_id, topic_ids)
+        before = posts.get_post(tx, post_id)
+        updated_at = _later_than(before, now)
+        posts.mark_edited(tx, post_id, version=version + 1, updated_at=updated_at)
+        audit.write(tx, "edit", subject=str(post_id), founder_id=founder_id, now=now)
+        post = posts.get_post(tx, post_id)
+        if not post.to_fediverse:
+            return
+        outgoing = activities.update(
+            post, services.links, get_newsletter(tx), token=secrets.token_urlsafe(16)
+        )
+        _send(tx, outgoing, own, post, audience="holders", start_at=now, now=now)
+
+    try:
+        await services.store.write(work)
+    except Conflict as late:
+        raise changed_meanwhile() from late
+
+
+async def withdraw(
+    services: Services, post_id: PostId, *, founder_id: FounderId | None = None
+) -> None:
+    """Take a published post back: pages and peers forget it, its id is burnt.
+
+    Mail that has not left stays; what has left cannot be called back.
+    """
+    now = services.clock.now()
+    own = await services.keyring.newsletter()
+
+    def work(tx: Tx) -> None:
+        post = posts.get_post(tx, post_id)
+        posts.mark_withdrawn(tx, post_id, now=now)
+        fan_outs.stop_post(tx, post_id, now=now)
+        audit.write(tx, "withdraw", subject=str(post_id), founder_id=founder_id, now=now)
+        if not post.to_fediverse:
+            return
+        outgoing = activities.delete(post, services.links, token=secrets.token_urlsafe(16), now=now)
+        unlist(tx, outgoing.object_uri)
+        _send(tx, outgoing, own, post, audience="holders", start_at=now, now=now)
+
+    try:
+        await services.store.write(work)
+    except Conflict as late:
+        raise changed_meanwhile() from late
+
+
+async def stop(services: Services, post_id: PostId, *, founder_id: FounderId | None = None) -> bool:
+    """Second thoughts: stop every channel of a post that was just published.
+
+    Returns:
+        True if nothing had left: it is a draft again, under a new public id. False if something
+        had: what remains is stopped, the post stays published.
+    """
+    now = services.clock.now()
+
+    def work(tx: Tx) -> bool:
+        untouched = fan_outs.stop_post(tx, post_id, now=now)
+        if untouched:
+            posts.back_to_draft(tx, post_id, public_id=new_public_id())
+        audit.write(tx, "stop", subject=str(post_id), founder_id=founder_id, now=now)
+        return untouched
+
+    try:
+        return await services.store.write(work)
+    except Conflict as late:
+        raise changed_meanwhile() from late
+
+
+def second_thoughts(settings: Settings, post: Post) -> timedelta:
+    """How long a post waits between publishing and the first message."""
+    if post.second_thoughts_ms is None:
+        return settings.second_thoughts
+    return timedelta(milliseconds=post.second_thoughts_ms)
+
+
+def new_public_id() -> str:
+    """An opaque, permanent id: no slug and no sequence."""
+    return secrets.token_hex(10)
+
+
+def changed_meanwhile() -> AppError:
+    """Somebody else was faster."""
+    return AppError(
+        409,
+        "This letter was changed meanwhile.",
+        "Look at the newer text before you go on.",
+    )
+
+
+# --- preparing -------------------------------------------------------------------------------
+
+
+async def _prepare(services: Services, post_id: PostId, moment: datetime) -> _Prepared:
+    def look(tx: Tx) -> tuple[Post, Newsletter, str]:
+        post = posts.get_post(tx, post_id)
+        slug = post.slug if post.revision else _final_slug(tx, post)
+        return post, get_newsletter(tx), slug
+
+    try:
+        post, letter, slug = await services.store.read(look)
+    except NotThere as gone:
+        raise AppError(404, "There is no such letter.") from gone
+    if not post.title.strip() or not post.body_markdown.strip():
+        raise AppError(422, "A letter needs a title and a text.", "Write them first.")
+    post = replace(post, slug=slug, published_at=moment, state="published")
+    return await asyncio.to_thread(_render, post, letter, services.links, services.settings)
+
+
+def _final_slug(tx: Tx, post: Post) -> str:
+    wanted = slug_of(post.title)
+    return post.slug if post.slug == wanted else posts.free_slug(tx, wanted)
+
+
+def _render(post: Post, letter: Newsletter, links: Links, settings: Settings) -> _Prepared:
+    create = activities.create(post, links, letter) if post.to_fediverse else None
+    templates = {}
+    if post.to_email:
+        for language in LANGUAGES:
+            templates[language] = compose_letter(post, letter, links, settings, language)
+    return _Prepared(post, create, templates)
+
+
+def letter_content(
+    post: Post, letter: Newsletter, links: Links, settings: Settings
+) -> LetterContent:
+    """What the mail of a post says."""
+    body = from_markdown(
+        post.body_markdown, profile="mail", language=post.language, base_url=links.base
+    )
+    cover = _mail_cover(post, links)
+    return LetterContent(
+        title=post.title,
+        summary=post.summary,
+        body_html=body,
+        language=post.language,
+        newsletter=letter.title,
+        sender=letter.sender_name or letter.title,
+        postal_address=letter.postal_address,
+        web_url=links.letter(post.slug),
+        privacy_url=links.page("/privacy"),
+        **cover,
+    )
+
+
+def compose_letter(
+    post: Post, letter: Newsletter, links: Links, settings: Settings, language: str
+) -> tuple[str, bytes]:
+    """Subject and composed template of a post's mail, with footers in one language.
+
+    Raises:
+        AppError: The subject or a name cannot be sent.
+    """
+    html, text = render_letter(
+        letter_content(post, letter, links, settings), words(language).gettext
+    )
+    host = settings.host.partition(":")[0]
+    try:
+        template = compose_issue(
+            IssueLetter(
+                Sender(letter.sender_name or letter.title, settings.mail_from, letter.reply_to),
+                post.title,
+                post.language,
+                html,
+                text,
+                f"{letter.list_label}.{host}",
+                letter.title,
+                links.letter(post.slug),
+            )
+        )
+    except CannotCompose as wrong:
+        raise AppError(
+            422,
+            "The title cannot be the subject of a mail.",
+            "Take out control characters and the sequence =? from title and sender's name.",
+        ) from wrong
+    return post.title, template.to_bytes()
+
+
+def _mail_cover(post: Post, links: Links) -> dict[str, Any]:
+    image = image_of(post, links)
+    if image is None or post.cover is None:
+        return {}
+    fitting = [one for one in json.loads(post.cover.renditions_json) if one["width"] <= 1280]
+    chosen = fitting[0] if fitting else json.loads(post.cover.renditions_json)[-1]
+    width = min(600, chosen["width"])
+    return {
+        "cover_url": links.media(chosen["name"]),
+        "cover_alt": post.cover_alt,
+        "cover_width": width,
+        "cover_height": round(chosen["height"] * width / chosen["width"]),
+    }
+
+
+# --- committing ------------------------------------------------------------------------------
+
+
+def _commit(
+    tx: Tx,
+    prepared: _Prepared,
+    own: OwnActor,
+    *,
+    founder_id: FounderId | None,
+    start_at: datetime,
+    now: datetime,
+) -> None:
+    post = prepared.post
+    assert post.published_at is not None  # noqa: S101 (prepared with it)
+    posts.mark_published(
+        tx, post.id, version=post.version, slug=post.slug, published_at=post.published_at
+    )
+    if prepared.create is not None:
+        _send(tx, prepared.create, own, post, audience="followers", start_at=start_at, now=now)
+    if prepared.templates:
+        mailing_id = mailings.create_mailing(tx, post.id, prepared.templates, now=now)
+        fan_outs.fan_out_mailing(tx, mailing_id, start_at=start_at, now=now)
+    audit.write(tx, "publish", subject=str(post.id), founder_id=founder_id, now=now)
+
+
+def _send(
+    tx: Tx,
+    outgoing: Outgoing,
+    own: OwnActor,
+    post: Post,
+    *,
+    audience: str,
+    start_at: datetime,
+    now: datetime,
+) -> None:
+    activity_id = keep_activity(
+        tx,
+        uri=outgoing.uri,
+        actor_id=own.id,
+        type=outgoing.type,
+        object_uri=outgoing.object_uri,
+        body=outgoing.body,
+        digest=outgoing.digest,
+        listed=outgoing.listed and post.audience == "public",
+        post_id=post.id,
+        now=now,
+    )
+    fan_outs.fan_out_activity(tx, activity_id, audience=audience, start_at=start_at, now=now)
+
+
+def _later_than(post: Post, now: datetime) -> datetime:
+    """A whole second after `published` and after the last `updated` (R6)."""
+    assert post.published_at is not None  # noqa: S101 (published)
+    last = post.updated_at or post.published_at
+    return max(now.replace(microsecond=0), last + timedelta(seconds=1))
+
+
+def _set_back(tx: Tx, post_id: PostId) -> None:
+    try:
+        posts.unschedule(tx, post_id)
+    except Conflict:
+        return

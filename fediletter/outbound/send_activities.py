@@ -1,0 +1,127 @@
+"""Drains one lane of a peer over one connection.
+
+An answer that says *later* holds back that delivery; no answer at all rests the whole lane. The
+loop does nothing per delivery but sign, send and judge.
+
+Sources: federation.md 6, 11; security.md RE-7, RE-9, FE-8; architecture page, section 7.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from federation.delivery import Delivered, Gone, Outcome, Parcel, Refused, Scheme, TryLater, deliver
+from federation.network import Client
+from fediletter.outbound.backoff import activity_again, rest_of
+from fediletter.outbound.look_again import look_again
+from fediletter.outbound.settler import Settler
+from fediletter.services import Services
+from storage.ids import ActivityId, ActorId
+from storage.leases import Again, Claim, Ended, Errand, Report, Result, activity_parcels
+from storage.times import from_ms
+
+_ROUNDS = 10  # Batches over one connection before other lanes get the slot.
+_KEPT = 64  # Parcels in memory: a lane rarely needs more than the newest few.
+_log = logging.getLogger("fediletter.outbound")
+
+
+class ActivitySender:
+    """One for each process."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._settler = Settler(services.store, services.clock)
+        self._parcels: OrderedDict[ActivityId, tuple[Parcel, ActorId]] = OrderedDict()
+
+    async def drain(self, claim: Claim) -> None:
+        """Send what is due in a lane, and give it back."""
+        errands = claim.errands
+        scheme = claim.scheme
+        try:
+            async with self._services.network.connection() as client:
+                for number in range(_ROUNDS):
+                    report = await self._send(
+                        client, claim, errands, scheme, is_last=number + 1 == _ROUNDS
+                    )
+                    scheme = report.scheme or scheme
+                    errands = await self._settler.settle(report)
+                    if not errands:
+                        return
+        except asyncio.CancelledError:
+            raise  # Terminated: the lane is handed back with all that this process holds.
+        except Exception:  # noqa: BLE001 (one lane's trouble is not another's)
+            _log.exception("a lane could not be drained", extra={"lane": claim.key})
+            await self._settler.settle(
+                Report(
+                    claim.lane_id, claim.term, rest=timedelta(minutes=1), error="unexpected trouble"
+                )
+            )
+
+    async def _send(
+        self,
+        client: Client,
+        claim: Claim,
+        errands: Sequence[Errand],
+        scheme: str | None,
+        *,
+        is_last: bool,
+    ) -> Report:
+        results: list[Result] = []
+        used: Scheme | None = "rfc9421" if scheme == "rfc9421" else "cavage" if scheme else None
+        answered, trouble = False, None
+        for errand in errands:
+            parcel, actor_id = await self._parcel(errand.activity_id)
+            signer = (await self._services.keyring.by_id(actor_id)).rsa
+            now = self._services.clock.now()
+            outcome = await deliver(client, parcel, errand.inbox_url, signer, scheme=used, now=now)
+            if isinstance(outcome, TryLater) and not outcome.answered:
+                results.append(_result(errand, outcome, now))
+                rest = rest_of(claim.failures)
+                return Report(claim.lane_id, claim.term, results, rest=rest, error=outcome.reason)
+            answered = True
+            if isinstance(outcome, Delivered):
+                used = outcome.scheme
+            else:
+                trouble = outcome.reason
+            if isinstance(outcome, Gone):
+                await look_again(self._services, errand.inbox_url)
+            results.append(_result(errand, outcome, now))
+        return Report(
+            claim.lane_id,
+            claim.term,
+            results,
+            answered=answered,
+            error=trouble,
+            scheme=used if answered else None,
+            go_on=not is_last and bool(errands),
+        )
+
+    async def _parcel(self, activity_id: ActivityId) -> tuple[Parcel, ActorId]:
+        kept = self._parcels.get(activity_id)
+        if kept is None:
+            found = await self._services.store.read(activity_parcels, [activity_id])
+            body, digest, actor_id = found[activity_id]
+            kept = self._parcels[activity_id] = (Parcel(body, digest), ActorId(actor_id))
+            if len(self._parcels) > _KEPT:
+                self._parcels.popitem(last=False)
+        return kept
+
+
+def _result(errand: Errand, outcome: Outcome, now: datetime) -> Result:
+    match outcome:
+        case Delivered():
+            return Ended(errand.id, "delivered", f"answered {outcome.status}")
+        case TryLater():
+            at = activity_again(
+                errand.attempts + 1,
+                created_at=from_ms(errand.created_at),
+                now=now,
+                after=outcome.after,
+            )
+            if at is None:
+                return Ended(errand.id, "failed", f"given up: {outcome.reason}")
+            return Again(errand.id, at, outcome.reason)
+        case Refused() | Gone():
+            return Ended(errand.id, "failed", outcome.reason)

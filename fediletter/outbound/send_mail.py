@@ -1,0 +1,172 @@
+"""Drains one lane of mail over one connection to the relay.
+
+Sources: email.md 11 (TR-17 to TR-24); security.md RE-4 to RE-6, EM-15, EM-17, L-91.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from datetime import datetime, timedelta
+
+from fediletter.limits import SMTP_DOT_SECONDS
+from fediletter.mail.compose import ReaderSlots, Template, new_message_id
+from fediletter.mail.courier import Accepted, Envelope, Failed, Later
+from fediletter.mail.courier import InDoubt as NoAnswer
+from fediletter.mail.courier import Result as RelayResult
+from fediletter.outbound.backoff import mail_again, rest_of
+from fediletter.services import Services
+from storage.ids import MailingId
+from storage.leases import Again, Claim, Ended, InDoubt, Report, Result, settle
+from storage.mailings import Letter, Start, advance, pause_mailing, templates_of, upcoming
+
+_AHEAD = 50  # Letters looked up at a time.
+_KEPT = 8  # Mailings whose templates stay in memory.
+_UNCERTAIN_AGAIN = timedelta(seconds=SMTP_DOT_SECONDS, minutes=15)  # TR-22
+_log = logging.getLogger("fediletter.outbound")
+
+
+class MailSender:
+    """One for each process."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._templates: OrderedDict[MailingId, dict[str, Template]] = OrderedDict()
+
+    async def drain(self, claim: Claim) -> None:
+        """Send what is due in a lane, and give it back."""
+        courier = _LaneCourier(self, self._services, claim)
+        rest = error = None
+        try:
+            halt = await self._services.mailer.run(courier)
+            if halt is not None:
+                rest, error = rest_of(claim.failures), halt.reason
+                _log.warning("mail rests", extra={"lane": claim.key, "reason": halt.reason})
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 (one lane's trouble is not another's)
+            _log.exception("mail could not be sent", extra={"lane": claim.key})
+            rest, error = timedelta(minutes=1), "unexpected trouble"
+        report = Report(claim.lane_id, claim.term, answered=rest is None, rest=rest, error=error)
+        await self._services.store.write(settle, [report], now=self._services.clock.now())
+
+    async def template(self, mailing_id: MailingId, language: str) -> Template:
+        """The composed letter in a reader's language."""
+        found = self._templates.get(mailing_id)
+        if found is None:
+            stored = await self._services.store.read(templates_of, mailing_id)
+            found = {name: Template(raw) for name, raw in stored.items()}
+            self._templates[mailing_id] = found
+            if len(self._templates) > _KEPT:
+                self._templates.popitem(last=False)
+        return found.get(language) or next(iter(found.values()))
+
+
+class _LaneCourier:
+    """Chooses what is next in one lane, and commits between the steps."""
+
+    def __init__(self, sender: MailSender, services: Services, claim: Claim) -> None:
+        self._sender = sender
+        self._services = services
+        self._claim = claim
+        self._letters: deque[Letter] = deque()
+        self._by_id: dict[int, tuple[Letter, Start]] = {}
+        self._envelope: Envelope | None = None  # Handed out, not begun.
+
+    async def following(self) -> Envelope | None:
+        """The next letter, made ready."""
+        if self._envelope is not None:
+            return self._envelope
+        now = self._services.clock.now()
+        if not self._letters:
+            found = await self._services.store.read(
+                upcoming, self._claim.lane_id, now=now, limit=_AHEAD
+            )
+            self._letters.extend(one for one in found if one.id not in self._by_id)
+        if not self._letters:
+            return None
+        letter = self._letters.popleft()
+        self._envelope = await self._ready(letter, now)
+        return self._envelope
+
+    async def advance(
+        self, ended: tuple[Envelope, RelayResult] | None, start: Envelope | None
+    ) -> bool:
+        """Commit a result together with the next start."""
+        if ended is None and start is None:
+            return False
+        now = self._services.clock.now()
+        result = None if ended is None else self._result(ended[0], ended[1], now)
+        if ended is not None and self._envelope is ended[0]:
+            self._envelope = None  # Refused before it began.
+        beginning = None
+        if start is not None:
+            self._envelope = None
+            letter, beginning = self._by_id[start.id]
+            if letter.expires_at is not None and letter.expires_at < now:
+                await self._write(result, None, now)
+                expired = Ended(letter.id, "failed", "not worth sending any more")
+                await self._write(expired, None, now)
+                return False
+        if ended is not None and isinstance(ended[1], Failed) and ended[1].is_ours:
+            await self._pause(ended[0], ended[1].answer, now)
+        return await self._write(result, beginning, now)
+
+    async def _write(self, ended: Result | None, start: Start | None, now: datetime) -> bool:
+        return await self._services.store.write(
+            advance, self._claim.lane_id, self._claim.term, ended=ended, start=start, now=now
+        )
+
+    async def _pause(self, envelope: Envelope, answer: str, now: datetime) -> None:
+        """The relay refuses us, not the reader: the mailing waits until a founder acts."""
+        letter, _ = self._by_id[envelope.id]
+        if letter.mailing_id is not None:
+            self._letters.clear()
+            await self._services.store.write(
+                pause_mailing, letter.mailing_id, reason=answer, now=now
+            )
+
+    def _result(self, envelope: Envelope, result: RelayResult, now: datetime) -> Result:
+        letter, _ = self._by_id[envelope.id]
+        match result:
+            case Accepted():
+                return Ended(letter.id, "delivered", result.answer)
+            case Failed():
+                if result.is_ours and letter.mailing_id is not None:
+                    return Again(letter.id, now, result.answer)
+                return Ended(letter.id, "failed", result.answer)
+            case NoAnswer():
+                return InDoubt(letter.id, now + _UNCERTAIN_AGAIN, result.answer)
+            case Later():
+                at = mail_again(letter.attempts + 1, created_at=letter.created_at, now=now)
+                if at is None:
+                    return Ended(letter.id, "failed", f"given up: {result.answer}")
+                return Again(letter.id, at, result.answer)
+
+    async def _ready(self, letter: Letter, now: datetime) -> Envelope:
+        settings, tokens, links = (
+            self._services.settings,
+            self._services.tokens,
+            self._services.links,
+        )
+        domain = settings.mail_from.rpartition("@")[2]
+        start = Start(
+            letter.id, letter.message_id or new_message_id(domain), letter.dated_at or now
+        )
+        self._by_id[letter.id] = (letter, start)
+        sender = f"bounce+{tokens.bounce(letter.id)}@{domain}"
+        if letter.notice_body is not None:
+            return Envelope(letter.id, sender, letter.recipient, letter.notice_body)
+        assert letter.mailing_id is not None  # noqa: S101 (a delivery is of a notice or a mailing)
+        assert letter.key is not None and letter.epoch is not None  # noqa: S101, PT018
+        template = await self._sender.template(letter.mailing_id, letter.language or "")
+        content = template.fill(
+            ReaderSlots(
+                to=letter.recipient,
+                message_id=start.message_id,
+                date=start.dated_at,
+                unsubscribe_url=links.unsubscribe(tokens.unsubscribe(letter.key)),
+                unsubscribe_mailto=f"leave+{tokens.leave(letter.subscriber_id or 0)}@{domain}",
+                preferences_url=links.preferences(tokens.preferences(letter.key, letter.epoch)),
+            )
+        )
+        return Envelope(letter.id, sender, letter.recipient, content)

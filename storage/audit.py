@@ -1,0 +1,75 @@
+"""Who did what: append only (CL-5)."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from storage.ids import FounderId
+from storage.schema import audit
+from storage.store import Tx
+from storage.times import from_ms, to_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the audit list."""
+
+    at: datetime
+    founder_id: FounderId | None
+    channel: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+
+
+def write(
+    tx: Tx,
+    action: str,
+    *,
+    now: datetime,
+    subject: str = "",
+    founder_id: FounderId | None = None,
+    channel: str = "",
+    detail: dict[str, Any] | None = None,
+) -> None:
+    """Add a line.
+
+    Args:
+        tx: The transaction of what is done.
+        action: A verb: `publish`, `login`, `block` …
+        now: The time.
+        subject: What it is about: ids, never addresses of people.
+        founder_id: Who does it; None for the clock, the command line, or somebody unknown.
+        channel: `web`, `cli` or `clock`; by default from whether there is a founder.
+        detail: A few facts more.
+    """
+    tx.execute(
+        sa.insert(audit).values(
+            at=to_ms(now),
+            founder_id=founder_id,
+            channel=channel or ("web" if founder_id is not None else "clock"),
+            action=action,
+            subject=subject,
+            detail_json=json.dumps(detail or {}),
+        )
+    )
+
+
+def newest(tx: Tx, *, limit: int) -> list[Entry]:
+    """The last lines, the newest first."""
+    rows = tx.rows(
+        sa.select(
+            audit.c.at,
+            audit.c.founder_id,
+            audit.c.channel,
+            audit.c.action,
+            audit.c.subject,
+            audit.c.detail_json,
+        )
+        .order_by(audit.c.id.desc())
+        .limit(limit)
+    )
+    return [Entry(from_ms(row[0]), *(*row[1:5], json.loads(row[5]))) for row in rows]
