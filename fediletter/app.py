@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 from federation.network import Network, NetworkPolicy
 from fediletter import __version__
 from fediletter.clock import SystemClock
+from fediletter.inbound.receive import Receiver
 from fediletter.installation import open_store
 from fediletter.keyring import KeyRing
 from fediletter.links import Links
@@ -19,6 +20,7 @@ from fediletter.services import Services
 from fediletter.settings import Settings
 from fediletter.web.errors import EXCEPTION_HANDLERS
 from fediletter.web.guard import guarded
+from fediletter.web.kept import Shelf
 from fediletter.web.routes import ROUTES
 from fediletter.workers.supervisor import Supervisor
 
@@ -72,4 +74,6 @@ def create_app(services: Services, *, workers: bool = True) -> ASGIApp:
 
     app = Starlette(routes=ROUTES, exception_handlers=EXCEPTION_HANDLERS, lifespan=lifespan)
     app.state.services = services
-    return guarded(app, services)
+    app.state.receiver = Receiver(services)
+    app.state.shelf = Shelf()
+    return guarded(app, services.settings)

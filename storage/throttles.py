@@ -1,4 +1,4 @@
-"""Counters of how often something happened lately; in the database, so that a restart forgets none."""
+"""Counters of how often something happened lately; kept, so that a restart forgets none."""
 
 from datetime import datetime, timedelta
 

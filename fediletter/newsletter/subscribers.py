@@ -103,7 +103,7 @@ def look_up_confirmation(
         raise AppError(
             404,
             "This link does not work.",
-            "It may have been cut in half on its way. Enter your address and we will send a new one.",
+            "It may have been cut on its way. Enter your address and we will send a new one.",
         )
     if found.used_at is None and found.expires_at < now:
         raise AppError(
@@ -259,7 +259,7 @@ def _may_mail(tx: Tx, address: Address, tokens: Tokens, now: datetime) -> bool:
         (f"mail:domain:{domain}", CONFIRMATIONS_PER_DOMAIN),
         ("mail:site", CONFIRMATIONS_PER_SITE),
     )
-    return all([hit(tx, key, most=most, span=span, now=now) for key, (most, span) in limits])
+    return all(hit(tx, key, most=most, span=span, now=now) for key, (most, span) in limits)
 
 
 def _text_version(tx: Tx, wish: Wish, now: datetime) -> str:

@@ -10,6 +10,7 @@ from starlette.responses import HTMLResponse
 from fediletter.services import Services
 from fediletter.words import Words, choose_language, words
 
+STATIC = Path(__file__).parent / "static"
 _TEMPLATES = Path(__file__).parent / "templates"
 
 _environment = Environment(

@@ -1,0 +1,188 @@
+"""What holds for every request before a handler sees it, and for every response after.
+
+Hosts, sizes, cross-site posts, the address of the one who asks, and the exact headers of
+security.md 6.1. Plain ASGI: it costs little and looks into no body.
+
+Sources: security.md 5.3, 6.1, WE-7, WE-8, WE-9, WE-13, WE-17, L-2, L-5.
+"""
+
+import ipaddress
+import logging
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fediletter.limits import DESK_FORM_BYTES, INBOX_BYTES, PUBLIC_FORM_BYTES, UPLOAD_BYTES
+from fediletter.settings import IPNetwork, Settings
+
+_PUBLIC = (
+    "default-src 'none'; img-src 'self'; style-src 'self'; font-src 'self'; form-action 'self'; "
+    "base-uri 'none'; object-src 'none'; script-src 'none'; frame-ancestors 'none'"
+)
+_DESK = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "font-src 'self'; connect-src 'self'; frame-src 'self'; form-action 'self'; "
+    "base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
+)
+_PREVIEW = (
+    "default-src 'none'; img-src 'self'; style-src 'unsafe-inline' 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'self'; sandbox"
+)
+_DOCUMENT = "default-src 'none'; frame-ancestors 'none'; sandbox"
+_TOKEN_PAGES = ("/confirm/", "/preferences/", "/unsubscribe/")
+# Posts that come without a page of ours: from servers, and from providers' machines.
+_NO_ORIGIN_NEEDED = ("/ap/", "/unsubscribe/", "/subscribe")
+_log = logging.getLogger("fediletter.web")
+
+
+class Guard:
+    """Wraps the app."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._hosts = frozenset({settings.host.encode(), settings.account_host.encode()})
+        self._origin = settings.base_url
+        self._proxies = settings.trusted_proxies
+        self._secure = settings.is_secure
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check, hand on, add the headers."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path: str = scope["path"]
+        headers = scope["headers"]
+        scope.setdefault("state", {})["client_prefix"] = prefix_of(self._client(scope, headers))
+        refusal = self._refusal(scope["method"], path, headers)
+        if refusal is not None:
+            await _answer(send, *refusal)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                present = {name.lower() for name, _ in message["headers"]}
+                message["headers"] = [
+                    *message["headers"],
+                    *(pair for pair in self._headers(path) if pair[0] not in present),
+                ]
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+    def _refusal(
+        self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]
+    ) -> tuple[int, bytes] | None:
+        found = dict(headers)
+        if not path.startswith("/"):
+            return 400, b"bad request"
+        if found.get(b"host", b"").lower() not in self._hosts and path != "/healthz":
+            return 421, b"another host"
+        if method in ("GET", "HEAD", "OPTIONS"):
+            return None
+        length = found.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > _most(path):
+            return 413, b"too large"
+        if not path.startswith(_NO_ORIGIN_NEEDED) and not self._is_ours(found):
+            return 403, b"this form can only be sent from this site"
+        return None
+
+    def _is_ours(self, headers: dict[bytes, bytes]) -> bool:
+        """Whether a browser says that the form stood on a page of ours (WE-7)."""
+        site = headers.get(b"sec-fetch-site")
+        origin = headers.get(b"origin")
+        if origin is not None:
+            return origin.decode("latin-1") == self._origin
+        if site is not None:
+            return site in (b"same-origin", b"none")
+        referer = headers.get(b"referer", b"").decode("latin-1")
+        parts = urlsplit(referer)
+        return f"{parts.scheme}://{parts.netloc}" == self._origin
+
+    def _client(self, scope: Scope, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        """The address that asks; forwarded ones only from proxies that are trusted (WE-13)."""
+        peer = scope["client"][0] if scope.get("client") else "127.0.0.1"
+        if not _is_in(peer, self._proxies):
+            return str(peer)
+        forwarded = [
+            part.strip()
+            for name, value in headers
+            if name == b"x-forwarded-for"
+            for part in value.decode("latin-1").split(",")
+        ]
+        for address in reversed(forwarded):
+            if not _is_in(address, self._proxies):
+                return address
+        return str(peer)
+
+    def _headers(self, path: str) -> list[tuple[bytes, bytes]]:
+        found = [
+            (b"content-security-policy", _policy(path).encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"same-origin"),
+            (b"cross-origin-opener-policy", b"same-origin"),
+            (
+                b"permissions-policy",
+                b"camera=(), microphone=(), geolocation=(), browsing-topics=()",
+            ),
+        ]
+        if self._secure:
+            found.append((b"strict-transport-security", b"max-age=31536000"))
+        if not path.startswith("/desk/frames/"):
+            found.append((b"x-frame-options", b"DENY"))
+        if path.startswith("/desk") or path.startswith(_TOKEN_PAGES):
+            found += [
+                (b"cache-control", b"no-store"),
+                (b"cross-origin-resource-policy", b"same-origin"),
+                (b"x-robots-tag", b"noindex"),
+            ]
+        return found
+
+
+def guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """The app behind its guard."""
+    return Guard(app, settings)
+
+
+def prefix_of(address: str) -> str:
+    """An address cut to /24 or /48, as limits count it (PR-2)."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    width = 24 if parsed.version == 4 else 48
+    return str(ipaddress.ip_network(f"{parsed}/{width}", strict=False))
+
+
+def _policy(path: str) -> str:
+    if path.startswith("/desk/frames/"):
+        return _PREVIEW
+    if path.startswith("/desk"):
+        return _DESK
+    if path.startswith(("/ap/", "/media/", "/.well-known/", "/nodeinfo/")):
+        return _DOCUMENT
+    return _PUBLIC
+
+
+def _most(path: str) -> int:
+    if path.startswith("/ap/"):
+        return INBOX_BYTES
+    return DESK_FORM_BYTES + UPLOAD_BYTES if path.startswith("/desk") else PUBLIC_FORM_BYTES
+
+
+def _is_in(address: str, networks: Iterable[IPNetwork]) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed.version == block.version and parsed in block for block in networks)
+
+
+async def _answer(send: Send, status: int, body: bytes) -> None:
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,222 @@
+"""Pages for readers: front page, letter, topic, privacy, agenda.
+
+No cookie, no script, nothing from elsewhere. What a page shows is rendered once for each revision
+and language, and answered from memory until something changes.
+
+Sources: federation.md 3.4, 5.4; security.md 6.1; interface.md section 4; performance.md §4.
+"""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+
+from fediletter.newsletter.html import from_markdown
+from fediletter.rendering.objects import image_of, when
+from fediletter.web.context import STATIC, page, services_of
+from fediletter.web.kept import kept
+from fediletter.web.peers import wants_activity
+from storage import conversations, posts
+from storage.errors import NotThere
+from storage.ids import PostId
+from storage.newsletters import Newsletter, get_newsletter
+from storage.posts import Post
+from storage.store import Tx
+from storage.topics import Topic, all_topics, topic_by_slug
+
+_ARCHIVE_PAGE = 20
+
+
+@kept
+async def front(request: Request) -> Response:
+    """The newsletter and its archive, newest first."""
+    services = services_of(request)
+    before = _cursor(request)
+
+    def look(tx: Tx) -> tuple[Newsletter, list[Post], list[Topic]]:
+        return (
+            get_newsletter(tx),
+            posts.published_issues(tx, limit=_ARCHIVE_PAGE + 1, before=before),
+            all_topics(tx, public_only=True),
+        )
+
+    letter, found, topics = await services.store.read(look)
+    return page(
+        request,
+        "site/front.html",
+        newsletter=letter,
+        posts=found[:_ARCHIVE_PAGE],
+        older=_older(found),
+        topics=topics,
+        first_page=before is None,
+        covers={post.id: image_of(post, services.links) for post in found},
+    )
+
+
+@kept
+async def topic_page(request: Request) -> Response:
+    """The letters of one topic."""
+    services = services_of(request)
+    before = _cursor(request)
+
+    def look(tx: Tx) -> tuple[Newsletter, Topic, list[Post]]:
+        topic = topic_by_slug(tx, request.path_params["slug"])
+        if not topic.public:
+            raise NotThere("topic")
+        found = posts.published_issues(
+            tx, limit=_ARCHIVE_PAGE + 1, before=before, topic_id=topic.id
+        )
+        return get_newsletter(tx), topic, found
+
+    letter, topic, found = await services.store.read(look)
+    return page(
+        request,
+        "site/topic.html",
+        newsletter=letter,
+        topic=topic,
+        posts=found[:_ARCHIVE_PAGE],
+        older=_older(found),
+        covers={post.id: image_of(post, services.links) for post in found},
+    )
+
+
+async def letter(request: Request) -> Response:
+    """One letter and its conversation; for servers a way to its object."""
+    services = services_of(request)
+    post = await services.store.read(posts.post_by_slug, request.path_params["slug"])
+    if post.state == "withdrawn" and post.to_web:
+        return page(request, "site/withdrawn.html", status=410)
+    if post.state != "published" or not post.to_web or post.audience == "followers":
+        raise NotThere("letter")
+    if wants_activity(request) and post.to_fediverse:
+        target = services.links.post_object(post.kind, post.public_id)
+        response = RedirectResponse(target, 302)
+        response.headers["Vary"] = "Accept"
+        return response
+    if post.slug != request.path_params["slug"]:
+        return RedirectResponse(services.links.letter(post.slug), 301)
+    return await _letter(request)
+
+
+@kept
+async def _letter(request: Request) -> Response:
+    services = services_of(request)
+
+    def look(tx: Tx) -> tuple[Newsletter, Post, list[conversations.Reply], dict[str, int]]:
+        post = posts.post_by_slug(tx, request.path_params["slug"])
+        replies = conversations.approved_replies(tx, post.id, limit=500)
+        return get_newsletter(tx), post, replies, conversations.reactions_of(tx, post.id)
+
+    newsletter, post, replies, reactions = await services.store.read(look)
+    links = services.links
+    body = from_markdown(
+        post.body_markdown, profile="web", language=post.language, base_url=links.base
+    )
+    object_id = links.post_object(post.kind, post.public_id)
+    response = page(
+        request,
+        "site/letter.html",
+        newsletter=newsletter,
+        post=post,
+        body=body,
+        cover=image_of(post, links),
+        cover_set=_source_set(post, request),
+        replies=replies,
+        likes=reactions.get("like", 0),
+        boosts=reactions.get("announce", 0),
+        object_id=object_id if post.to_fediverse else None,
+        handle=f"@{services.settings.account_user}@{services.settings.account_host}",
+        headline=_structured(post, newsletter, request),
+        published=when(post.published_at or post.saved_at),
+    )
+    if post.to_fediverse:
+        response.headers["Link"] = (
+            f'<{object_id}>; rel="alternate"; type="application/activity+json"'
+        )
+    response.headers["Vary"] = "Accept, Accept-Language"
+    return response
+
+
+@kept
+async def privacy(request: Request) -> Response:
+    """What is kept, in plain words."""
+    newsletter = await services_of(request).store.read(get_newsletter)
+    return page(request, "site/privacy.html", newsletter=newsletter)
+
+
+@kept
+async def agenda(request: Request) -> Response:
+    """Subjects to come."""
+    newsletter = await services_of(request).store.read(get_newsletter)
+    return page(request, "site/agenda.html", newsletter=newsletter)
+
+
+async def robots(_request: Request) -> Response:
+    """Everybody may read; the desk and people's links are nobody's business."""
+    lines = ["User-agent: *", "Disallow: /desk", "Disallow: /confirm/", "Disallow: /preferences/"]
+    return PlainTextResponse("\n".join([*lines, "Disallow: /unsubscribe/", ""]))
+
+
+async def favicon(_request: Request) -> Response:
+    """A small mark of our own, unless the founders chose one."""
+    return FileResponse(STATIC / "favicon.svg", media_type="image/svg+xml")
+
+
+async def health(request: Request) -> Response:
+    """Whether the database answers; no detail (CL-6)."""
+    await services_of(request).store.read(get_newsletter)
+    return PlainTextResponse("ok")
+
+
+def _cursor(request: Request) -> tuple[datetime, PostId] | None:
+    text = request.query_params.get("before", "")
+    moment, _, number = text.rpartition("~")
+    try:
+        parsed = datetime.fromisoformat(moment)
+        return (parsed, PostId(int(number))) if parsed.tzinfo is not None else None
+    except ValueError:
+        return None
+
+
+def _older(found: list[Post]) -> str | None:
+    if len(found) <= _ARCHIVE_PAGE:
+        return None
+    last = found[_ARCHIVE_PAGE - 1]
+    assert last.published_at is not None  # noqa: S101 (published)
+    return f"{last.published_at.isoformat().replace('+00:00', 'Z')}~{last.id}"
+
+
+def _source_set(post: Post, request: Request) -> str:
+    if post.cover is None:
+        return ""
+    links = services_of(request).links
+    return ", ".join(
+        f"{links.media(one['name'])} {one['width']}w"
+        for one in json.loads(post.cover.renditions_json)
+    )
+
+
+def _structured(post: Post, newsletter: Newsletter, request: Request) -> str:
+    """JSON-LD of a letter: Mastodon's card takes its headline from it (federation.md 5.4)."""
+    links = services_of(request).links
+    image = image_of(post, links)
+    document: dict[str, Any] = {
+        "@context": "https://schema.org",
+        "@type": "NewsArticle",
+        "headline": post.title,
+        "description": post.summary,
+        "inLanguage": post.language,
+        "url": links.letter(post.slug),
+        "author": {"@type": "Organization", "name": newsletter.title, "url": links.profile},
+        "publisher": {"@type": "Organization", "name": newsletter.title},
+    }
+    if post.published_at is not None:
+        document["datePublished"] = when(post.published_at)
+    if post.updated_at is not None:
+        document["dateModified"] = when(post.updated_at)
+    if image is not None:
+        document["image"] = image["url"]
+    # Inside of a script element nothing may end it.
+    return json.dumps(document, ensure_ascii=False).replace("<", "\\u003c")
