@@ -1,0 +1,1 @@
+"""Images: decoded and encoded anew in a child process, stored under random names."""

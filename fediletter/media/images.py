@@ -1,0 +1,98 @@
+"""The child process that decodes what people upload. Run as a program; reads one image, writes
+JSON.
+
+Only four formats are tried; every image is decoded and encoded anew, so nothing of the original
+file survives: no metadata, no payload behind the picture. The parent has set limits of memory and
+time.
+
+Sources: security.md ME-1 to ME-6, L-50 to L-54; email.md HT-12.
+"""
+
+import json
+import resource
+import sys
+import warnings
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, ImageCms, ImageOps
+
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
+WIDTHS = (1600, 960, 480)
+_PIXELS, _SIDE = 40_000_000, 12_000
+_CPU_SECONDS, _MEMORY_BYTES = 15, 1 << 30
+
+
+class Unusable(Exception):
+    """Not an image that can be taken; says why, as a message id."""
+
+
+def main(source: str, target: str) -> None:
+    """Read the image at `source`; write renditions into the directory `target`."""
+    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    warnings.simplefilter("error")
+    try:
+        answer: dict[str, object] = {"files": convert(Path(source).read_bytes(), Path(target))}
+    except Unusable as wrong:
+        answer = {"problem": str(wrong)}
+    except (OSError, ValueError, SyntaxError, MemoryError, Warning, Image.DecompressionBombError):
+        answer = {"problem": "This file is not an image that we can read."}
+    sys.stdout.write(json.dumps(answer))
+
+
+def convert(octets: bytes, target: Path) -> list[dict[str, object]]:
+    """Renditions of an image, the widest first."""
+    image: Image.Image = Image.open(BytesIO(octets), formats=FORMATS)
+    if image.width * image.height > _PIXELS or max(image.size) > _SIDE:
+        raise Unusable("This image has too many pixels. Make it smaller first.")
+    image.load()
+    image = _plain(ImageOps.exif_transpose(image))
+    has_alpha = image.mode == "RGBA"
+    files = []
+    for width in [image.width, *WIDTHS]:
+        if width > image.width or (files and width >= int(str(files[-1]["width"]))):
+            continue
+        width = min(width, 1600)
+        height = max(1, round(image.height * width / image.width))
+        resized = image.resize((width, height), Image.Resampling.LANCZOS)
+        suffix = "png" if has_alpha else "jpg"
+        path = target / f"{width}.{suffix}"
+        if has_alpha:
+            resized.save(path, "PNG", optimize=True)
+        else:
+            resized.save(path, "JPEG", quality=84, optimize=True, progressive=True)
+        files.append(
+            {
+                "file": path.name,
+                "mime": "image/png" if has_alpha else "image/jpeg",
+                "width": width,
+                "height": height,
+                "bytes": path.stat().st_size,
+            }
+        )
+    return files
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """sRGB or sRGB with alpha, nothing else attached (ME-4)."""
+    profile = image.info.get("icc_profile")
+    has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+    mode = "RGBA" if has_alpha else "RGB"
+    converted = image.convert(mode)
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(BytesIO(profile))
+            found = ImageCms.profileToProfile(
+                converted, source, ImageCms.createProfile("sRGB"), outputMode=mode
+            )
+            converted = found if found is not None else converted
+        except ImageCms.PyCMSError:
+            pass  # A broken profile: the plain numbers are the best there is.
+    bare = Image.new(mode, converted.size)
+    bare.paste(converted)
+    return bare
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

@@ -1,0 +1,100 @@
+"""Rules over drafts, for the desk and for `fediletter publish FILE` alike.
+
+Sources: federation.md R14; email.md HD-5; WE-16.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+from fediletter.newsletter.slugs import slug_of
+from fediletter.settings import LANGUAGES
+from storage import posts
+from storage.errors import Conflict, NotThere
+from storage.ids import FounderId, PostId, TopicId
+from storage.posts import Draft
+from storage.store import Tx
+from storage.topics import Topic, add_topic, set_topics, topic_by_slug
+
+LONGEST_TITLE, LONGEST_SUMMARY, LONGEST_BODY = 150, 500, 400_000
+
+
+def check_draft(draft: Draft, *, publishing: bool) -> dict[str, str]:
+    """What is wrong with a draft, as message ids by field; empty if nothing.
+
+    Args:
+        draft: As typed.
+        publishing: A draft that stays one may lack title and text.
+    """
+    problems = {}
+    if len(draft.title) > LONGEST_TITLE:
+        problems["title"] = "A title has at most 150 characters: it is the subject of the mail."
+    elif "=?" in draft.title or re.search(r"[\x00-\x1f\x7f]", draft.title):
+        problems["title"] = "The title has characters that a mail cannot carry."
+    elif publishing and not draft.title.strip():
+        problems["title"] = "A letter needs a title."
+    if len(draft.summary) > LONGEST_SUMMARY:
+        problems["summary"] = "The teaser has at most 500 characters."
+    if len(draft.body_markdown) > LONGEST_BODY:
+        problems["body"] = "This text is too long for one letter."
+    elif publishing and not draft.body_markdown.strip():
+        problems["body"] = "A letter needs a text."
+    if draft.cover_media_id is not None and not draft.cover_alt.strip():
+        problems["cover_alt"] = "Describe the image in a few words, for those who cannot see it."
+    if draft.language not in LANGUAGES:
+        problems["language"] = "Choose the language of the letter."
+    return problems
+
+
+def create(
+    tx: Tx,
+    draft: Draft,
+    topic_ids: Sequence[TopicId],
+    *,
+    public_id: str,
+    now: datetime,
+    founder_id: FounderId | None = None,
+) -> PostId:
+    """A new draft with its topics."""
+    slug = posts.free_slug(tx, slug_of(draft.title))
+    post_id = posts.create_draft(
+        tx, draft, public_id=public_id, slug=slug, now=now, founder_id=founder_id
+    )
+    set_topics(tx, post_id, list(topic_ids))
+    return post_id
+
+
+def save(
+    tx: Tx,
+    post_id: PostId,
+    draft: Draft,
+    topic_ids: Sequence[TopicId],
+    *,
+    version: int,
+    now: datetime,
+    founder_id: FounderId | None = None,
+) -> int:
+    """Save a draft on top of the version that was seen. Raises Conflict."""
+    new = posts.save_draft(tx, post_id, draft, version=version, now=now, founder_id=founder_id)
+    set_topics(tx, post_id, list(topic_ids))
+    return new
+
+
+def topic_named(tx: Tx, name: str, *, now: datetime) -> Topic:
+    """The topic of a name, made if it is new."""
+    slug = slug_of(name)
+    try:
+        return topic_by_slug(tx, slug)
+    except NotThere:
+        try:
+            return add_topic(tx, slug=slug, name=name.strip(), hashtag=hashtag_of(name), now=now)
+        except Conflict:
+            return topic_by_slug(tx, slug)
+
+
+def hashtag_of(name: str) -> str:
+    """A topic's name as a hashtag, without the '#': `cuir végétal` is `CuirVégétal`."""
+    parts = re.findall(r"\w+", name)
+    if len(parts) == 1:
+        return parts[0].lower()
+    return "".join(part[:1].upper() + part[1:] for part in parts) or "lettre"
