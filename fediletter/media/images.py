@@ -1,9 +1,7 @@
-"""The child process that decodes what people upload. Run as a program; reads one image, writes
-JSON.
+"""The child process that decodes what people upload: reads one image, writes JSON.
 
 Only four formats are tried; every image is decoded and encoded anew, so nothing of the original
-file survives: no metadata, no payload behind the picture. The parent has set limits of memory and
-time.
+file survives: no metadata, no payload behind the picture. Memory and time are limited.
 
 Sources: security.md ME-1 to ME-6, L-50 to L-54; email.md HT-12.
 """
@@ -49,7 +47,7 @@ def convert(octets: bytes, target: Path) -> list[dict[str, object]]:
     image.load()
     image = _plain(ImageOps.exif_transpose(image))
     has_alpha = image.mode == "RGBA"
-    files = []
+    files: list[dict[str, object]] = []
     for width in [image.width, *WIDTHS]:
         if width > image.width or (files and width >= int(str(files[-1]["width"]))):
             continue
@@ -75,7 +73,7 @@ def convert(octets: bytes, target: Path) -> list[dict[str, object]]:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """sRGB or sRGB with alpha, nothing else attached (ME-4)."""
+    """Plain sRGB or sRGB with alpha, nothing else attached (ME-4)."""
     profile = image.info.get("icc_profile")
     has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
     mode = "RGBA" if has_alpha else "RGB"

@@ -94,7 +94,7 @@ def topic_named(tx: Tx, name: str, *, now: datetime) -> Topic:
 
 def hashtag_of(name: str) -> str:
     """A topic's name as a hashtag, without the '#': `cuir végétal` is `CuirVégétal`."""
-    parts = re.findall(r"\w+", name)
+    parts: list[str] = re.findall(r"\w+", name)
     if len(parts) == 1:
         return parts[0].lower()
     return "".join(part[:1].upper() + part[1:] for part in parts) or "lettre"

@@ -55,6 +55,18 @@ async def front(request: Request) -> Response:
     )
 
 
+async def profile(request: Request) -> Response:
+    """The account's page for people: the front page. For servers the way to the actor."""
+    services = services_of(request)
+    if request.path_params["user"] != services.settings.account_user:
+        raise NotThere("profile")
+    if wants_activity(request):
+        response = RedirectResponse(services.links.actor(), 302)
+        response.headers["Vary"] = "Accept"
+        return response
+    return await front(request)
+
+
 @kept
 async def topic_page(request: Request) -> Response:
     """The letters of one topic."""
