@@ -35,13 +35,9 @@ ARTICLE_CONTEXT: list[Any] = [
     {
         "toot": "http://joinmastodon.org/ns#",
         "ostatus": "http://ostatus.org#",
-        "gts": "https://gotosocial.org/ns#",
         "Hashtag": "as:Hashtag",
         "sensitive": "as:sensitive",
         "conversation": "ostatus:conversation",
-        "interactionPolicy": {"@id": "gts:interactionPolicy", "@type": "@id"},
-        "canQuote": {"@id": "gts:canQuote", "@type": "@id"},
-        "automaticApproval": {"@id": "gts:automaticApproval", "@type": "@id"},
     },
 ]
 
@@ -130,7 +126,6 @@ def article_of(
         "conversation": f"{uri}/context",
         "context": f"{uri}/context",
         **_collections(uri, counts or Counts()),
-        "interactionPolicy": {"canQuote": {"automaticApproval": [PUBLIC]}},
         "preview": preview_of(post, links, newsletter),
     }
     if with_summary:
