@@ -15,6 +15,7 @@ import ssl
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from http.cookiejar import DefaultCookiePolicy
 from typing import TypeAlias
 
 import httpx
@@ -67,6 +68,7 @@ class Network:
             headers={"User-Agent": self.policy.user_agent, "Accept-Encoding": "identity"},
             timeout=None,  # noqa: S113 (the wire has its own limits)
         )
+        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # FE-7
         try:
             yield client
         finally:

@@ -9,6 +9,7 @@ Sources: RFC 9112 §4 to §7, §9; security.md FE-11 to FE-13, L-41, L-42.
 
 import asyncio
 from dataclasses import dataclass
+from typing import cast
 
 HEAD_BYTES = 16 << 10
 BODY_BYTES = 1 << 20  # L-42
@@ -51,8 +52,7 @@ class Wire(asyncio.Protocol):
 
     # asyncio ---------------------------------------------------------------------------------
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 (asyncio's promise for TCP)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it.
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:

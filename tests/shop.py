@@ -63,9 +63,7 @@ class Shop:
 
         def work(tx):
             ids = [rules.topic_named(tx, name, now=now).id for name in topics]
-            post_id = rules.create(
-                tx, draft, ids, public_id=publishing.new_public_id(), now=now
-            )
+            post_id = rules.create(tx, draft, ids, public_id=publishing.new_public_id(), now=now)
             return posts.get_post(tx, post_id)
 
         return await self.services.store.write(work)

@@ -1,0 +1,5 @@
+"""`python -m fediletter`: the console script."""
+
+from fediletter.cli import main
+
+main()

@@ -1,0 +1,174 @@
+"""The doctor: looks at everything that letters need, one finding a line.
+
+Sources: interface.md section 2 (`check`); design/style.md, words for people.
+"""
+
+import sqlite3
+import stat
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from federation.errors import FederationError
+from federation.fetch import is_activity_type
+from federation.webfinger import look_up
+from fediletter.app import build_services
+from fediletter.errors import AppError
+from fediletter.installation import free_bytes
+from fediletter.limits import FREE_SPACE_BYTES
+from fediletter.mail.relay import relay_from_url
+from fediletter.mail.smtp import Session, Trouble
+from fediletter.services import Services
+from fediletter.settings import Settings
+from storage.newsletters import get_newsletter
+from storage.store import safe_journal_mode
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A fact and, if it is bad, one thing to do; both message ids."""
+
+    name: str
+    is_good: bool
+    fact: str
+    remedy: str = ""
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+async def run_checks(settings: Settings) -> list[Finding]:
+    """Look at everything; a look that fails is a finding, not an error."""
+    findings = [_disk(settings), *_files(settings)]
+    try:
+        services = build_services(settings)
+    except AppError as wrong:
+        findings.append(Finding("database", False, wrong.words, wrong.hint, wrong.fields))
+        return findings
+    try:
+        await services.store.read(get_newsletter)
+        findings.append(Finding("database", True, "The database answers."))
+        findings.append(_sqlite())
+        findings.append(await _mail(settings))
+        findings += await _outside(services)
+    finally:
+        services.store.close()
+    return findings
+
+
+def _disk(settings: Settings) -> Finding:
+    try:
+        free = free_bytes(settings)
+    except OSError:
+        return Finding(
+            "disk",
+            False,
+            "The data directory {path} does not exist.",
+            "Run `fediletter init`.",
+            {"path": str(settings.data)},
+        )
+    return Finding(
+        "disk",
+        free > FREE_SPACE_BYTES,
+        "{free} MB are free where the data lives.",
+        "Make room: below 500 MB nothing is published.",
+        {"free": free >> 20},
+    )
+
+
+def _files(settings: Settings) -> list[Finding]:
+    findings = []
+    for path, name in ((settings.secret_file, "secret"), (settings.data, "data")):
+        if not path.exists():
+            continue
+        private = not path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+        findings.append(
+            Finding(
+                name,
+                private,
+                "{path} is readable by its owner alone."
+                if private
+                else "{path} can be read by others.",
+                "Run: chmod go= {path}",
+                {"path": str(path)},
+            )
+        )
+    return findings
+
+
+def _sqlite() -> Finding:
+    mode = safe_journal_mode(sqlite3.sqlite_version_info)
+    return Finding(
+        "journal",
+        True,
+        "SQLite {version} keeps its journal as {mode}.",
+        fields={"version": sqlite3.sqlite_version, "mode": mode},
+    )
+
+
+async def _mail(settings: Settings) -> Finding:
+    if settings.smtp_url.startswith("maildir:"):
+        return Finding(
+            "mail",
+            True,
+            "Mail is caught in {path} and reaches nobody: set FEDILETTER_SMTP_URL to send it.",
+            fields={"path": settings.smtp_url.removeprefix("maildir:")},
+        )
+    relay = relay_from_url(settings.smtp_url)
+    fields = {"host": f"{relay.host}:{relay.port}"}
+    try:
+        session = await Session.open(relay)
+    except (Trouble, OSError) as wrong:
+        return Finding(
+            "mail",
+            False,
+            "The mail relay at {host} cannot be used: {reason}.",
+            "Check that it runs, or set FEDILETTER_SMTP_URL. Letters wait and will leave then.",
+            fields | {"reason": str(wrong) or "no answer"},
+        )
+    await session.close()
+    return Finding("mail", True, "The mail relay at {host} answers.", fields=fields)
+
+
+async def _outside(services: Services) -> list[Finding]:
+    """WebFinger and actor as another server sees them."""
+    settings, links = services.settings, services.links
+    handle = f"{settings.account_user}@{settings.account_host}"
+    scheme = "https" if settings.is_secure else "http"
+    findings = []
+    try:
+        found = await look_up(services.network, handle, scheme=scheme)
+        is_good, reason = found.actor_id == links.actor(), found.actor_id
+    except (FederationError, httpx.HTTPError) as wrong:
+        is_good, reason = False, str(wrong)
+    findings.append(
+        Finding(
+            "webfinger",
+            is_good,
+            "@{handle} is found." if is_good else "@{handle} is not found from outside: {reason}.",
+            "Check that the server runs, and that its host answers /.well-known/webfinger.",
+            {"handle": handle, "reason": reason},
+        )
+    )
+    try:
+        async with services.network.connection() as client:
+            answer = await client.get(
+                links.actor(), headers={"Accept": "application/activity+json"}
+            )
+        is_good = answer.status_code == 200 and is_activity_type(
+            answer.headers.get("content-type", "")
+        )
+        reason = str(answer.status_code)
+    except (FederationError, httpx.HTTPError) as wrong:
+        is_good, reason = False, str(wrong)
+    findings.append(
+        Finding(
+            "actor",
+            is_good,
+            "The actor {url} can be read from outside."
+            if is_good
+            else "The actor {url} cannot be read from outside: {reason}.",
+            "Check the proxy in front of the server: it must hand on Host and Accept.",
+            {"url": links.actor(), "reason": reason},
+        )
+    )
+    return findings
