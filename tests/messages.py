@@ -1,0 +1,58 @@
+"""Finds every message that people can be shown: in calls, in tables, in templates."""
+
+import ast
+import re
+from pathlib import Path
+
+from babel.messages.extract import extract_from_dir
+
+ROOT = Path(__file__).parent.parent / "fediletter"
+_SENTENCE = re.compile(r"[A-ZÀ-Ü{][^\n]{6,}[.?!:]")
+_NOT_FOR_PEOPLE = ("demo/", "logs.py", "settings.py", "rendering/", "workers/")
+
+
+def messages() -> dict[str, str]:
+    """Message ids, and where each stands."""
+    found: dict[str, str] = {}
+    for method, pattern in (("python", "**.py"), ("jinja2", "**/templates/**.*")):
+        for name, _line, message, _comments, _context in extract_from_dir(
+            str(ROOT), method_map=[(pattern, method)], keywords=_KEYWORDS
+        ):
+            for one in message if isinstance(message, tuple) else (message,):
+                found.setdefault(one, name)
+    for path in ROOT.rglob("*.py"):
+        name = path.relative_to(ROOT).as_posix()
+        if name.startswith(_NOT_FOR_PEOPLE):
+            continue
+        for text in _sentences(ast.parse(path.read_text(encoding="utf-8"))):
+            found.setdefault(text, name)
+    return {text: place for text, place in found.items() if text}
+
+
+_KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "AppError": (2,)}
+
+
+def _sentences(tree: ast.Module) -> list[str]:
+    skipped: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr):
+                skipped.add(id(first.value))
+        elif isinstance(node, ast.keyword) and node.arg in ("help", "extra"):
+            skipped |= {id(inner) for inner in ast.walk(node.value)}
+        elif isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            if name in ("UsageError", "error", "warning", "info", "exception"):
+                skipped |= {id(inner) for inner in ast.walk(node)}
+        elif isinstance(node, ast.JoinedStr):
+            skipped |= {id(inner) for inner in ast.walk(node)}
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in skipped
+        and " " in node.value
+        and _SENTENCE.fullmatch(node.value)
+    ]
