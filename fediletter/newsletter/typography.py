@@ -17,7 +17,7 @@ _BEFORE_CLOSING = re.compile(r"(?<=\S)[ \u00a0\u202f]?»")
 _BEFORE_UNIT = re.compile(r"(?<=\d)[ ](?=(?:%|€|°|kg|g|mg|km|m|cm|mm|h|min|s|l|cl|ml)\b|%|€|°)")
 _THOUSANDS = re.compile(r"(?<=\d)[ ](?=\d{3}\b)")
 _DIGIT_HIGH = re.compile(r"(?<=\d)[ \u00a0\u202f]([;!?])")
-_APOSTROPHE = re.compile(r"(?<=[^\W\d_])'(?=[^\W\d_])")
+_APOSTROPHE = re.compile(r"(?<=[^\W\d_])'(?=[^\W\d_]|$)")
 
 
 def french(text: str, *, narrow: str = NARROW) -> str:

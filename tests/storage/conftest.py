@@ -11,6 +11,7 @@ from storage.migrate import migrate
 from storage.newsletters import add_actor, create_newsletter
 from storage.store import Store
 from storage.wakeup import Wakeups
+from tests.postgres import new_database
 
 START = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 
@@ -43,8 +44,6 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def postgres_database(request: pytest.FixtureRequest) -> Callable[[], str]:
-    from tests.postgres import new_database
-
     return lambda: new_database(request.getfixturevalue("postgres_url"))
 
 
