@@ -46,9 +46,7 @@ async def test_a_wake_up_comes_after_the_commit(store):
 
 async def test_a_save_on_top_of_an_older_version_is_refused_and_keeps_the_newer_text(store, time):
     draft = Draft("Un", "", "Texte", "fr")
-    post_id = await store.write(
-        create_draft, draft, public_id="p", slug="un", now=time.now
-    )
+    post_id = await store.write(create_draft, draft, public_id="p", slug="un", now=time.now)
     await store.write(
         save_draft, post_id, Draft("Deux", "", "Texte", "fr"), version=1, now=time.now
     )
