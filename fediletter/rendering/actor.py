@@ -103,8 +103,8 @@ def instance_document(own: OwnActor, links: Links, created_at: datetime) -> Docu
         "@context": _CONTEXT,
         **_base(own, links, "Application", created_at),
         "inbox": links.shared_inbox,
-        "preferredUsername": urlsplit(links.base).netloc,
-        "name": urlsplit(links.base).netloc,
+        "preferredUsername": urlsplit(links.base).hostname,
+        "name": urlsplit(links.base).hostname,
         "url": f"{links.base}/",
         "manuallyApprovesFollowers": True,
     }

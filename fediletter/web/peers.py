@@ -88,10 +88,8 @@ async def well_known_webfinger(request: Request) -> Response:
         return PlainTextResponse("not found", 404)
     settings, links = services.settings, services.links
     if own.row.kind == "instance":
-        host = settings.host
-        document = webfinger.descriptor(
-            subject=f"acct:{host}@{host}", aliases=[own.uri], actor_id=own.uri
-        )
+        subject = f"acct:{_bare(settings.host)}@{settings.host}"
+        document = webfinger.descriptor(subject=subject, aliases=[own.uri], actor_id=own.uri)
     else:
         document = webfinger.descriptor(
             subject=f"acct:{own.row.username}@{settings.account_host}",
@@ -114,10 +112,14 @@ async def _actor_of_resource(services: Services, resource: str) -> OwnActor | No
     user, _, host = resource.removeprefix("acct:").partition("@")
     if host not in (settings.host, settings.account_host):
         return None
-    if user == settings.host:
+    if user == _bare(settings.host):
         return await services.keyring.instance()
     own = await services.keyring.by_name(user)
     return None if own is None or own.row.kind == "instance" else own
+
+
+def _bare(host: str) -> str:
+    return host.partition(":")[0]
 
 
 async def host_meta(request: Request) -> Response:
