@@ -35,6 +35,12 @@ def at_desk(handler: Handler) -> Handler:
 
     @functools.wraps(handler)
     async def guarded(request: Request) -> Response:
+        try:
+            return await admitted(request)
+        finally:
+            await request.close()  # Temporary files of uploads (ME-8).
+
+    async def admitted(request: Request) -> Response:
         services = services_of(request)
         secret = request.cookies.get(cookie_name(services.settings), "")
         now = services.clock.now()
