@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,7 +112,12 @@ async def until(condition, *, seconds: float = 20.0) -> None:
 
 @contextlib.asynccontextmanager
 async def running_shop(
-    directory: Path, *, workers: bool = True, founder: bool = True, **settings: str
+    directory: Path,
+    *,
+    workers: bool = True,
+    founder: bool = True,
+    certificates: tuple[Path, Path, Path] | None = None,
+    **settings: str,
 ) -> AsyncIterator[Shop]:
     """A shop on a free port until the block ends.
 
@@ -119,11 +125,12 @@ async def running_shop(
         directory: For its data.
         workers: Whether it sends.
         founder: Whether somebody may enter the desk.
+        certificates: Authority, certificate and key, to serve by https.
         settings: `FEDILETTER_…` in lower case without the prefix.
     """
     port = free_port()
     environ = {
-        "FEDILETTER_BASE_URL": f"http://127.0.0.1:{port}",
+        "FEDILETTER_BASE_URL": f"http{'s' if certificates else ''}://127.0.0.1:{port}",
         "FEDILETTER_MAIL_FROM": "news@shop.test",
         "FEDILETTER_SECOND_THOUGHTS": "0",
         "FEDILETTER_ALLOW_ADDRESSES": "127.0.0.0/8",
@@ -144,11 +151,16 @@ async def running_shop(
             log_config=None,
             server_header=False,
             proxy_headers=False,
+            ssl_certfile=certificates[1] if certificates else None,
+            ssl_keyfile=certificates[2] if certificates else None,
         )
     )
+    trusted = ssl.create_default_context(cafile=certificates[0]) if certificates else True
     task = asyncio.create_task(server.serve())
     await until(lambda: server.started or task.done())
-    async with httpx.AsyncClient(base_url=loaded.base_url, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=loaded.base_url, trust_env=False, verify=trusted
+    ) as client:
         try:
             yield Shop(services, client)
         finally:

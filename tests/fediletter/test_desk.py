@@ -253,7 +253,8 @@ async def test_an_image_is_encoded_anew_without_its_metadata(shop):
         stored = file.read_bytes()
         assert b"SECRET" not in stored
         assert b"PAYLOAD" not in stored
-        assert not Image.open(file).getexif()
+        with Image.open(file) as image:
+            assert not image.getexif()
 
 
 @pytest.mark.rule("ME-5")
