@@ -164,5 +164,6 @@ async def running_shop(
         try:
             yield Shop(services, client)
         finally:
+            await client.aclose()  # Its kept TLS connection would hold up the server's end.
             server.should_exit = True
             await task

@@ -20,8 +20,8 @@ from tests.shop import running_shop, until
 async def test_a_reader_on_fedify_gets_everything_and_answers(tmp_path: Path, first_knock):
     certificates = make_certificates(tmp_path)
     async with (
-        running_fedify(certificates[0], first_knock=first_knock) as peer,
         running_shop(tmp_path / "shop", certificates=certificates) as shop,
+        running_fedify(certificates[0], first_knock=first_knock) as peer,
     ):
         await _finds_and_follows(shop, peer)
         letter = await _receives(shop, peer)
