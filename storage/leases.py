@@ -243,6 +243,9 @@ def settle(tx: Tx, reports: Sequence[Report], *, now: datetime) -> dict[LaneId, 
     mine = [report for report in reports if held.get(report.lane_id) == report.term]
     record(tx, [result for report in mine for result in report.results], now)
     going = [report.lane_id for report in mine if report.go_on and report.rest is None]
+    if going:
+        # They get on: what was freed before was not freed because of what is in it.
+        tx.execute(sa.update(lane).where(lane.c.id.in_(going), lane.c.freed > 0).values(freed=0))
     more = errands_of(tx, going, now=now) if going else {}
     _give_back(tx, [report for report in mine if report.lane_id not in more], now)
     return more

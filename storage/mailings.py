@@ -145,7 +145,7 @@ def advance(
         was the mailing stopped meanwhile (EM-15).
     """
     held = tx.row(
-        sa.select(lane.c.id)
+        sa.select(lane.c.freed)
         .where(lane.c.id == lane_id, lane.c.term == term, lane.c.leased_by.is_not(None))
         .with_for_update()
     )
@@ -153,6 +153,9 @@ def advance(
         return False
     if ended is not None:
         record(tx, [ended], now)
+        if held[0]:
+            # It gets on: what was freed before was not freed because of what is in it.
+            tx.execute(sa.update(lane).where(lane.c.id == lane_id).values(freed=0))
     if start is None:
         return False
     paused = (

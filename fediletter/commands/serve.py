@@ -50,6 +50,9 @@ def run_server(settings: Settings, *, host: str, port: int, workers: bool) -> No
         timeout_keep_alive=20,
     )
     server = uvicorn.Server(config)
+    for one in (signal.SIGTERM, signal.SIGINT):
+        # Uvicorn ends in good order, then raises the signal once more: that was an ordinary end.
+        signal.signal(one, lambda _number, _frame: None)
     try:
         server.run()
     except SystemExit as refused:
