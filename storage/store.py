@@ -205,7 +205,9 @@ class Store:
                 return jobs, False
         return jobs, True
 
-    def _commit_together(self, connection: Connection | None, jobs: list[_Job]) -> Connection:
+    def _commit_together(
+        self, connection: Connection | None, jobs: list[_Job]
+    ) -> Connection | None:
         answers: list[tuple[_Job, Any, BaseException | None]] = []
         woken: set[str] = set()
         try:
@@ -219,7 +221,10 @@ class Store:
         except BaseException as trouble:  # noqa: BLE001 (handed to those who asked)
             for job in jobs:
                 job.done.set_exception(trouble)
-            return _fresh(connection, self.engine)
+            if connection is not None:  # In what state is unknown: the next batch gets another.
+                connection.invalidate()
+                connection.close()
+            return None
         for job, result, refusal in answers:
             if refusal is None:
                 job.done.set_result(result)
@@ -309,10 +314,3 @@ def _in_savepoint(
     connection.exec_driver_sql("RELEASE work")
     woken |= tx._woken
     return result, None
-
-
-def _fresh(connection: Connection | None, engine: Engine) -> Connection:
-    if connection is not None:
-        connection.invalidate()
-        connection.close()
-    return engine.connect()
