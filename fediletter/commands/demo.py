@@ -31,7 +31,8 @@ def demo(check: bool, port: int | None, data: Path | None) -> None:
         return
     shop = port or 8000
     one = Demo((data or Path("demo-data")).absolute(), shop, shop + 1)
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):  # Also where a shell has it ignored.
+        signal.signal(number, _as_interrupt)
     with contextlib.suppress(KeyboardInterrupt), running(one) as is_new:
         if is_new:
             one.fill()
