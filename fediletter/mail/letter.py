@@ -6,7 +6,6 @@ loading off. The letter reads well without any `<style>` (HT-1).
 Sources: email.md sections 5 and 6 (HT and TX rules).
 """
 
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fediletter.mail.compose import PREFERENCES_HERE, UNSUBSCRIBE_HERE
-from fediletter.mail.text import text_of
+from fediletter.mail.text import text_of, wrapped
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _html = Environment(
@@ -68,10 +67,12 @@ def render_letter(content: LetterContent, translate: Callable[[str], str]) -> tu
     # What only refines stays in the head; the letter reads well without it (HT-1, HT-9).
     dark = (_TEMPLATES / "dark.css").read_text(encoding="utf-8")
     html = inliner.inline(page).replace("</head>", f"<style>\n{dark}</style>\n</head>", 1)
+    title = wrapped(content.title)
     text = _text.get_template("letter.txt").render(
         content=content,
-        rule="=" * min(len(content.title), 72),
-        summary="\n".join(textwrap.wrap(content.summary, 72, break_on_hyphens=False)),
+        title=title,
+        rule="=" * max(map(len, title.splitlines())),
+        wrapped=wrapped,
         body=text_of(content.body_html),
         _=translate,
         **places,

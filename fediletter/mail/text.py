@@ -19,6 +19,11 @@ _MARKS = {
 }
 
 
+def wrapped(text: str) -> str:
+    """A paragraph in lines of at most 72 columns; no-break spaces hold."""
+    return "\n".join(_wrap(text, _WIDTH, "", ""))
+
+
 def text_of(markup: str) -> str:
     """The same content in the same order, as plain text.
 
@@ -145,8 +150,8 @@ class _Reader(HTMLParser):
         if tag == "pre":
             self._put([f"    {line}" for line in content.rstrip("\n").split("\n")])
         elif tag in ("h1", "h2"):
-            title = " ".join(content.split(" ")).strip()
-            self._put([title, ("=" if tag == "h1" else "-") * min(len(title), _WIDTH)])
+            lines = self._wrapped(content.strip(" \n"), "")
+            self._put([*lines, ("=" if tag == "h1" else "-") * max(map(len, lines))])
         else:
             marker, self._marker = self._marker, ""
             self._put(self._wrapped(content.strip(" \n"), marker), close=not self._lists)
@@ -155,19 +160,8 @@ class _Reader(HTMLParser):
         lines: list[str] = []
         hanging = " " * len(marker)
         for number, part in enumerate(content.split("\n")):
-            # textwrap would break at no-break spaces; they are hidden from it.
-            hidden = part.strip(" ").replace("\u00a0", "\ue000").replace("\u202f", "\ue001")
-            wrapped = textwrap.wrap(
-                hidden,
-                _WIDTH - 2 * self._quotes,
-                initial_indent=marker if number == 0 else hanging,
-                subsequent_indent=hanging,
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
-            lines += [
-                line.replace("\ue000", "\u00a0").replace("\ue001", "\u202f") for line in wrapped
-            ]
+            first = marker if number == 0 else hanging
+            lines += _wrap(part.strip(" "), _WIDTH - 2 * self._quotes, first, hanging)
         return lines
 
     def _put(self, lines: list[str], *, close: bool = True) -> None:
@@ -180,3 +174,17 @@ class _Reader(HTMLParser):
         if self._notes:
             self._out += [*self._notes, ""]
             self._notes = []
+
+
+def _wrap(text: str, width: int, first: str, following: str) -> list[str]:
+    # textwrap would break at no-break spaces; they are hidden from it.
+    hidden = text.replace("\u00a0", "\ue000").replace("\u202f", "\ue001")
+    lines = textwrap.wrap(
+        hidden,
+        width,
+        initial_indent=first,
+        subsequent_indent=following,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace("\ue000", "\u00a0").replace("\ue001", "\u202f") for line in lines]

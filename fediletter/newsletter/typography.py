@@ -35,3 +35,8 @@ def french(text: str, *, narrow: str = NARROW) -> str:
     text = _BEFORE_CLOSING.sub(f"{NBSP}»", text)
     text = _BEFORE_UNIT.sub(NBSP, text)
     return _THOUSANDS.sub(narrow, text)
+
+
+def typeset(text: str, language: str) -> str:
+    """A title or teaser as pages show it, in the typography of its language."""
+    return french(text) if language == "fr" else text

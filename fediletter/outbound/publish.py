@@ -21,6 +21,7 @@ from fediletter.mail.compose import CannotCompose, IssueLetter, Sender, compose_
 from fediletter.mail.letter import LetterContent, render_letter
 from fediletter.newsletter.html import from_markdown
 from fediletter.newsletter.slugs import slug_of
+from fediletter.newsletter.typography import NBSP, french
 from fediletter.rendering import activities
 from fediletter.rendering.activities import Outgoing
 from fediletter.rendering.objects import image_of
@@ -279,8 +280,8 @@ def letter_content(
     )
     cover = _mail_cover(post, links)
     return LetterContent(
-        title=post.title,
-        summary=post.summary,
+        title=_typeset(post.title, post.language),
+        summary=_typeset(post.summary, post.language),
         body_html=body,
         language=post.language,
         newsletter=letter.title,
@@ -324,6 +325,11 @@ def compose_letter(
             "Take out control characters and the sequence =? from title and sender's name.",
         ) from wrong
     return post.title, template.to_bytes()
+
+
+def _typeset(text: str, language: str) -> str:
+    """A title or teaser in a mail: some programs show no narrow spaces (HT-16)."""
+    return french(text, narrow=NBSP) if language == "fr" else text
 
 
 def _mail_cover(post: Post, links: Links) -> dict[str, Any]:

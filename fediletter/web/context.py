@@ -7,6 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from fediletter.newsletter.typography import typeset
 from fediletter.services import Services
 from fediletter.words import Words, choose_language, words
 
@@ -54,6 +55,7 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
         words=language,
         links=services.links,
         settings=services.settings,
+        typeset=typeset,
         request=request,
         **context,
     )
