@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test check lock clean
 
 # The stamps make a second call cheap; a changed lock installs anew.
 $(VENV)/run: requirements.lock pyproject.toml
@@ -26,9 +26,6 @@ check: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-
-bench: $(VENV)/test
-	$(BIN)/python -m tests.bench $(ARGS)
 
 # Locks hold names, versions and hashes, no addresses: any mirror will do.
 lock:

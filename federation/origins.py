@@ -126,11 +126,6 @@ def same_origin(one: str, other: str) -> bool:
         return False
 
 
-def may_speak_for(actor_id: str, object_id: str) -> bool:
-    """Whether an actor may be the source of an object: both at one origin (FEP-fe34)."""
-    return same_origin(actor_id, object_id)
-
-
 def without_fragment(text: str) -> str:
     """The URL of the document that holds a fragment."""
     return text.partition("#")[0]

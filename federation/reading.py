@@ -168,15 +168,6 @@ def text_of(document: Document, name: str, *, longest: int) -> str:
     return value[:longest] if isinstance(value, str) else ""
 
 
-def language_of(document: Document) -> str | None:
-    """The language that a document says it is in: the first key of its maps."""
-    for name in ("contentMap", "nameMap", "summaryMap"):
-        by_language = document.get(name)
-        if isinstance(by_language, dict) and by_language:
-            return str(next(iter(by_language)))[:35]
-    return None
-
-
 def url_of(value: object) -> str | None:
     """An address for people: a Link to HTML, else the first with http or https."""
     candidates = list(_addresses(value))
@@ -233,9 +224,3 @@ def visibility_of(document: Document, followers: str | None) -> Visibility:
     if followers is not None and followers in to | cc:
         return "followers"
     return "direct"
-
-
-def tags_of(document: Document, kind: str) -> list[Document]:
-    """The `tag` members of a type, at most 64 (L-23)."""
-    found = [one for one in many(document.get("tag")) if isinstance(one, dict)]
-    return [one for one in found[:64] if kind in types_of(one)]

@@ -64,12 +64,6 @@ def inbox_for(tx: Tx, url: str, *, host: str, shared: bool) -> InboxId:
     return InboxId(row[0])
 
 
-def drop_inbox(tx: Tx, inbox_id: InboxId, *, now: datetime) -> None:
-    """Nothing more goes to this inbox; what waits for it is cancelled."""
-    tx.execute(sa.update(inbox).where(inbox.c.id == inbox_id).values(gone_at=to_ms(now)))
-    _cancel(tx, delivery.c.inbox_id == inbox_id, "the inbox is gone", now)
-
-
 def send_activity(
     tx: Tx,
     activity_id: ActivityId,

@@ -283,14 +283,6 @@ def free_slug(tx: Tx, wanted: str) -> str:
     return slug
 
 
-def change_slug(tx: Tx, post_id: PostId, slug: str) -> None:
-    """Give a post another slug; links with the old one go on working."""
-    former = get_post(tx, post_id).slug
-    tx.execute(tx.insert(old_slug).values(slug=former, post_id=post_id).on_conflict_do_nothing())
-    tx.execute(sa.update(post).where(post.c.id == post_id).values(slug=slug))
-    touch(tx)
-
-
 def schedule(tx: Tx, post_id: PostId, *, at: datetime, version: int) -> None:
     """Let a draft be published at `at`. Raises Conflict if it is no draft of that version."""
     _move(tx, post_id, ("draft", "scheduled"), version, state="scheduled", scheduled_at=to_ms(at))

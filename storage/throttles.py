@@ -33,12 +33,6 @@ def hit(tx: Tx, key: str, *, most: int, span: timedelta, now: datetime) -> bool:
     return int(row[0]) < most
 
 
-def is_over(tx: Tx, key: str, *, most: int, now: datetime) -> bool:
-    """Whether the limit is reached, without counting."""
-    row = tx.row(sa.select(throttle.c.hits, throttle.c.until).where(throttle.c.key == key))
-    return row is not None and row[1] > to_ms(now) and int(row[0]) >= most
-
-
 def forget(tx: Tx, *, now: datetime) -> None:
     """Drop what is over."""
     tx.execute(sa.delete(throttle).where(throttle.c.until <= to_ms(now)))

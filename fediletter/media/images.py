@@ -15,10 +15,16 @@ from pathlib import Path
 
 from PIL import Image, ImageCms, ImageOps
 
+from fediletter.limits import (
+    IMAGE_CPU_SECONDS,
+    IMAGE_MEMORY_BYTES,
+    IMAGE_PIXELS,
+    IMAGE_SIDE,
+    IMAGE_STORED_SIDE,
+)
+
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
 WIDTHS = (1600, 960, 480)
-_PIXELS, _SIDE = 40_000_000, 12_000
-_CPU_SECONDS, _MEMORY_BYTES = 15, 1 << 30
 
 
 class Unusable(Exception):
@@ -27,8 +33,8 @@ class Unusable(Exception):
 
 def main(source: str, target: str) -> None:
     """Read the image at `source`; write renditions into the directory `target`."""
-    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (IMAGE_CPU_SECONDS, IMAGE_CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_AS, (IMAGE_MEMORY_BYTES, IMAGE_MEMORY_BYTES))
     warnings.simplefilter("error")
     try:
         answer: dict[str, object] = {"files": convert(Path(source).read_bytes(), Path(target))}
@@ -42,7 +48,7 @@ def main(source: str, target: str) -> None:
 def convert(octets: bytes, target: Path) -> list[dict[str, object]]:
     """Renditions of an image, the widest first."""
     image: Image.Image = Image.open(BytesIO(octets), formats=FORMATS)
-    if image.width * image.height > _PIXELS or max(image.size) > _SIDE:
+    if image.width * image.height > IMAGE_PIXELS or max(image.size) > IMAGE_SIDE:
         raise Unusable("This image has too many pixels. Make it smaller first.")
     image.load()
     image = _plain(ImageOps.exif_transpose(image))
@@ -51,7 +57,7 @@ def convert(octets: bytes, target: Path) -> list[dict[str, object]]:
     for width in [image.width, *WIDTHS]:
         if width > image.width or (files and width >= int(str(files[-1]["width"]))):
             continue
-        width = min(width, 1600)
+        width = min(width, IMAGE_STORED_SIDE)
         height = max(1, round(image.height * width / image.width))
         resized = image.resize((width, height), Image.Resampling.LANCZOS)
         suffix = "png" if has_alpha else "jpg"

@@ -11,9 +11,15 @@ from datetime import timedelta
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy.exc import DBAPIError
 
+from fediletter.limits import (
+    DUPLICATES_KEPT,
+    SESSION_ABSOLUTE,
+    SESSION_IDLE,
+    UNCONFIRMED_KEPT,
+)
 from fediletter.outbound.publish import publish_due
 from fediletter.services import Services
-from storage import lanes, mailings
+from storage import founders, lanes, mailings, received, subscribers, throttles
 from storage.store import Tx
 
 _JUMP = timedelta(seconds=30)
@@ -30,7 +36,13 @@ class Timetable:
             timezone="UTC",
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
-        for job, seconds in ((self._publish, 2), (self._finish, 5), (self._sweep, 180)):
+        jobs = (
+            (self._publish, 2),
+            (self._finish, 5),
+            (self._sweep, 180),
+            (self._tidy, 3600),
+        )
+        for job, seconds in jobs:
             self._scheduler.add_job(self._guarded(job), "interval", seconds=seconds)
         self._drift = self._offset()
 
@@ -71,6 +83,18 @@ class Timetable:
 
     async def _finish(self) -> None:
         await self._services.store.write(mailings.finish_mailings, now=self._services.clock.now())
+
+    async def _tidy(self) -> None:
+        """Forget what need not be kept any longer."""
+        now = self._services.clock.now()
+
+        def work(tx: Tx) -> None:
+            subscribers.purge_unconfirmed(tx, before=now - UNCONFIRMED_KEPT)
+            received.forget_before(tx, now - DUPLICATES_KEPT)
+            throttles.forget(tx, now=now)
+            founders.forget_sessions(tx, now=now, idle=SESSION_IDLE, absolute=SESSION_ABSOLUTE)
+
+        await self._services.store.write(work)
 
     async def _sweep(self) -> None:
         def work(tx: Tx) -> list[str]:

@@ -64,19 +64,6 @@ async def test_feeds_are_read_by_a_feed_reader(shop):
     assert feedparser.parse((await shop.client.get("/podcast.rss")).content).version == "rss20"
 
 
-async def test_an_old_address_leads_to_the_new_one(shop):
-    from storage import posts
-
-    letter = await shop.publish("Ancien nom", "x")
-    post = await shop.services.store.read(posts.post_by_slug, "ancien-nom")
-    await shop.services.store.write(posts.change_slug, post.id, "nouveau-nom")
-
-    answer = await shop.client.get(letter.url)
-
-    assert answer.status_code == 301
-    assert answer.headers["location"].endswith("/letters/nouveau-nom")
-
-
 @pytest.mark.parametrize("language", ["fr"])
 def test_every_message_has_words_in_every_language(language):
     from babel.messages.pofile import read_po

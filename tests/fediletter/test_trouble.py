@@ -175,3 +175,33 @@ async def test_publishing_writes_the_same_for_few_and_for_many_readers(shop):
     await shop.services.store.write(many)
 
     assert await rows_written("Deux") == few
+
+
+@pytest.mark.rule("PR-6")
+@pytest.mark.rule("L-76")
+async def test_who_never_confirms_is_forgotten_after_a_week_and_nobody_else(shop):
+    from datetime import timedelta
+
+    from fediletter.workers.timetable import Timetable
+    from storage.subscribers import add_subscriber, count_by_state, find_subscriber
+
+    now = datetime.now(UTC)
+
+    def work(tx):
+        for name, state, days in (("old", "pending", 8), ("new", "pending", 6), ("a", "active", 8)):
+            add_subscriber(
+                tx,
+                key=name.encode().ljust(10, b"."),
+                email=f"{name}@example.org",
+                identity=f"{name}@example.org",
+                state=state,
+                language="fr",
+                source="form",
+                now=now - timedelta(days=days),
+            )
+
+    await shop.services.store.write(work)
+    await Timetable(shop.services, lambda: True)._tidy()
+
+    assert await shop.services.store.read(count_by_state) == {"active": 1, "pending": 1}
+    assert await shop.services.store.read(find_subscriber, "old@example.org") is None

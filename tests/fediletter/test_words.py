@@ -222,7 +222,7 @@ def test_a_composed_letter_parses_back_whatever_the_subject(text):
         return
     octets = template.fill(READER)
     assert b"\r\n." not in octets
-    assert b"bcc" not in octets.partition(b"\r\n\r\n")[0].lower()
+    assert b"\nbcc:" not in octets.partition(b"\r\n\r\n")[0].lower()
 
 
 @pytest.mark.rule("HD-10")
