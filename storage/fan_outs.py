@@ -171,7 +171,6 @@ def _step_mail(tx: Tx, one: FanOut, now: datetime) -> int | None:
             subscriber.c.id > one.cursor,
             subscriber.c.id <= one.upto,
             subscriber.c.state == "active",
-            subscriber.c.rhythm == "every",
             sa.or_(subscriber.c.paused_until.is_(None), subscriber.c.paused_until <= moment),
             sa.or_(subscriber.c.held_until.is_(None), subscriber.c.held_until <= moment),
             # A letter without a topic goes to everybody (interface.md section 4).

@@ -65,7 +65,7 @@ class Mailroom:
                 "You already receive the letters of {title} at this address.",
                 title=self.newsletter.title,
             ),
-            _("Here you can change your topics, your language and the rhythm, or leave:")
+            _("Here you can change your topics and your language, pause, or leave:")
             + "\n"
             + self.links.preferences(preferences_token),
         ]
