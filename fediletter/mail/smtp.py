@@ -94,6 +94,7 @@ class Session:
         self._reader = reader
         self._writer = writer
         self._extensions: dict[str, str] = {}
+        self._in_data = False  # Whatever is written now is text of a message.
 
     @classmethod
     async def open(cls, relay: Relay) -> "Session":
@@ -156,9 +157,11 @@ class Session:
             secret = base64.b64encode(f"\0{user}\0{password}".encode()).decode("ascii")
             reply = await self._command(f"AUTH PLAIN {secret}")
         elif "LOGIN" in offered:
-            await self._command("AUTH LOGIN")
-            await self._command(base64.b64encode(user.encode()).decode("ascii"))
-            reply = await self._command(base64.b64encode(password.encode()).decode("ascii"))
+            reply = await self._command("AUTH LOGIN")
+            for word in (user, password):
+                if reply.code != 334:  # It asks no further: nothing secret is said unasked.
+                    break
+                reply = await self._command(base64.b64encode(word.encode()).decode("ascii"))
         else:
             raise Trouble("the relay offers no login that is known")
         if reply.code != 235:
@@ -174,15 +177,17 @@ class Session:
         left = 10**9 if self._relay.is_loopback else _PER_CONNECTION
         current: Envelope | None = first
         ended: tuple[Envelope, Result] | None = None
-        self._offer(first)
         try:
+            self._offer(first)
             while current is not None:
                 refusal = await self._offered(current)
                 if isinstance(refusal, Halt):
                     return refusal
                 if refusal is not None:
-                    await courier.advance(ended, None)
-                    ended = (current, refusal)
+                    # Recorded before anything else is asked for: the caller would offer it again.
+                    for result in (ended, (current, refusal)):
+                        await courier.advance(result, None)
+                    ended = None
                     current = await self._begin_next(courier, after_refusal=True)
                     continue
                 finished, ended = ended, None
@@ -234,15 +239,15 @@ class Session:
                     continue
                 self._write(command)
             replies.append(await self._reply(seconds))
+            if replies[-1].code == 421:  # It hangs up: no other answer will come.
+                return Halt(str(replies[-1]))
         mail, rcpt, data = replies
         if mail.is_good and rcpt.is_good and data.code == 354:
+            self._in_data = True
             return None
         if data.code == 354:  # TR-11: in data mode without a recipient: only the dot.
             self._write(b".\r\n")
             await self._reply(SMTP_DOT_SECONDS)
-        for reply in (mail, rcpt, data):
-            if reply.code == 421:
-                return Halt(str(reply))
         if not mail.is_good:
             return Halt(str(mail)) if mail.code < 500 else Failed(str(mail), is_ours=True)
         if not rcpt.is_good:
@@ -261,6 +266,7 @@ class Session:
             reply = await self._reply(SMTP_DOT_SECONDS)
         except (Trouble, OSError, TimeoutError, asyncio.IncompleteReadError):
             return envelope, InDoubt("no answer after the message was sent")
+        self._in_data = False
         return envelope, judge_dot(reply)
 
     # The wire ----------------------------------------------------------------------------------
@@ -292,11 +298,12 @@ class Session:
                     return Reply(code, "\n".join(lines))
 
     async def close(self) -> None:
-        """Say goodbye, without waiting long."""
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(2):
-                self._write(b"QUIT\r\n")
-                await self._reader.readline()
+        """Say goodbye, without waiting long; in the midst of a message only hang up (TR-12)."""
+        if not self._in_data:
+            with contextlib.suppress(OSError, ValueError):
+                async with asyncio.timeout(2):
+                    self._write(b"QUIT\r\n")
+                    await self._reader.readline()
         self._writer.transport.abort()
 
 

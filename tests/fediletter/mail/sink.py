@@ -44,6 +44,7 @@ class Sink:
     discarded: list[bytes] = field(default_factory=list)
     connections: int = 0
     _seen: Counter[str] = field(default_factory=Counter)
+    _talks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def recipients(self) -> list[str]:
@@ -61,12 +62,23 @@ class Sink:
         finally:
             server.close()
             await server.wait_closed()
+            for talk in self._talks:
+                talk.cancel()
+            await asyncio.gather(*self._talks, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        with contextlib.suppress(ConnectionError):
+        talk = asyncio.create_task(self._talk(reader, writer))
+        self._talks.add(talk)
+        talk.add_done_callback(self._talks.discard)
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
             await _Talk(self, reader, writer).run()
-        writer.transport.abort()
+        except ConnectionError:
+            pass  # The client has gone; what it left is in `discarded`.
+        finally:
+            writer.transport.abort()
 
     def count(self, step: str) -> int:
         self._seen[step] += 1
