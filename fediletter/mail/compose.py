@@ -40,6 +40,11 @@ _IN_BODY = {
 UNSUBSCRIBE_HERE, PREFERENCES_HERE = _IN_BODY
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _LONGEST_SUBJECT, _LONGEST_NAME = 150, 80
+_JOINER = "\u200d"
+_LONGEST_ROW, _LONGEST_SLOT_ROW = 75, 72  # Octets of a line, before its soft break.
+# What a value of one reader may hold: nothing that ends an address, a URL, a quote or a line.
+_ADDRESS = re.compile(r"[^\x00-\x20\x7f-\U0010ffff<>,;:@\"()\[\]\\]+@[A-Za-z0-9._:\[\]-]+")
+_URL = re.compile(r"https?://[A-Za-z0-9._/:\[\]-]+")
 _POLICY = policy.SMTP
 
 
@@ -99,7 +104,20 @@ class Template:
         return self._raw
 
     def fill(self, reader: ReaderSlots) -> bytes:
-        """The message as it goes over the wire: CRLF, no line that begins with a dot."""
+        """The message as it goes over the wire: CRLF, no line that begins with a dot.
+
+        Raises:
+            CannotCompose: A value would not fit its slot (EM-1).
+        """
+        for pattern, value in (
+            (_ADDRESS, reader.to),
+            (_ADDRESS, reader.message_id),
+            (_ADDRESS, reader.unsubscribe_mailto),
+            (_URL, reader.unsubscribe_url),
+            (_URL, reader.preferences_url),
+        ):
+            if not pattern.fullmatch(value):
+                raise CannotCompose("a reader's address or link does not fit its slot")
         values = {
             TO: reader.to.encode("ascii"),
             MESSAGE_ID: reader.message_id.encode("ascii"),
@@ -149,6 +167,7 @@ def compose_issue(letter: IssueLetter) -> Template:
     for placeholder, name in _IN_HEADER.items():
         head = head.replace(placeholder, b"\x00" + name.encode("ascii") + b"\x00")
     # A long URL stands alone on its line; folding is allowed between the addresses only.
+    head = head.replace(b"List-Unsubscribe:\r\n <", b"List-Unsubscribe: <")
     head = head.replace(b"\x00>, <mailto:", b"\x00>,\r\n <mailto:")
     body = _part("plain", letter.text, boundary) + _part("html", letter.html, boundary)
     template = Template(head + b"\r\n" + body + f"--{boundary}--\r\n".encode("ascii"))
@@ -170,8 +189,10 @@ def compose_plain(
     """A mail of plain text to one person: confirmation, service, alert (HD table, C, S, A).
 
     Raises:
-        CannotCompose: A name or the subject cannot be sent.
+        CannotCompose: A name, the subject or the address cannot be sent.
     """
+    if not _ADDRESS.fullmatch(to) or not _ADDRESS.fullmatch(message_id):
+        raise CannotCompose("the address cannot be sent as it is")
     message = EmailMessage(policy=_POLICY)
     message["Date"] = format_datetime(now)
     _add_sender(message, sender, with_reply_to=False)
@@ -187,7 +208,8 @@ def compose_plain(
     head = _head(message)
     head = head.replace(b"slot-to@slot.invalid", to.encode("ascii"))
     head = head.replace(b"slot-message-id@slot.invalid", message_id.encode("ascii"))
-    return head + b"\r\n" + _quoted(text)
+    # The last line ends too: a final dot behind it would be part of it (EM-4).
+    return head + b"\r\n" + _quoted(text.rstrip("\r\n") + "\n")
 
 
 def new_message_id(domain: str) -> str:
@@ -208,7 +230,21 @@ def _checked(text: str, longest: int, what: str) -> str:
     plain = unicodedata.normalize("NFC", text).strip()
     if not plain or _FORBIDDEN.search(plain) or "=?" in plain:
         raise CannotCompose(f"the {what} cannot be sent as it is")
-    return plain[:longest].rstrip()
+    return _cut(plain, longest)
+
+
+def _cut(text: str, longest: int) -> str:
+    """At most so many characters, and none of what people see as one taken apart (SE-5)."""
+    end = longest
+    while 0 < end < len(text) and _belongs_before(text, end):
+        end -= 1
+    return text[:end].rstrip()
+
+
+def _belongs_before(text: str, at: int) -> bool:
+    kind = unicodedata.category(text[at])
+    is_modifier = "\U0001f3fb" <= text[at] <= "\U0001f3ff"  # Tones of skin.
+    return kind in ("Mn", "Me", "Mc") or is_modifier or _JOINER in text[at - 1 : at + 1]
 
 
 def _add_sender(message: EmailMessage, sender: Sender, *, with_reply_to: bool = True) -> None:
@@ -254,7 +290,14 @@ def _with_slots(text: str) -> bytes:
 
 
 def _soft(value: bytes) -> bytes:
-    return b"=\r\n".join(value[start : start + 72] for start in range(0, len(value), 72))
+    rows = []
+    while len(value) > _LONGEST_SLOT_ROW:
+        end = _LONGEST_SLOT_ROW
+        while end > 1 and value[end : end + 1] == b".":
+            end -= 1  # A row that began with a dot would lose it on the way (MI-7).
+        rows.append(value[:end])
+        value = value[end:]
+    return b"=\r\n".join([*rows, value])
 
 
 def _quoted(text: str) -> bytes:
@@ -270,17 +313,21 @@ def _quoted_line(line: str) -> bytes:
     ]
     if tokens and tokens[-1] == " ":
         tokens[-1] = "=20"
-    if line.startswith("From "):
-        tokens[0] = "=46"
     rows, row = [], ""
-    for token in tokens:
-        if len(row) + len(token) > 75:
+    for at, token in enumerate(tokens):
+        if len(row) + len(token) > _LONGEST_ROW:
             rows.append(row + "=")
             row = ""
-        # A dot that begins a line is what relays stuff and strip (EM-4).
-        row += "=2E" if token == "." and not row else token  # noqa: S105
+        row += token if row else _first_of_row(token, tokens[at + 1 : at + 5])
     rows.append(row)
     return "\r\n".join(rows).encode("ascii")
+
+
+def _first_of_row(token: str, following: list[str]) -> str:
+    """What begins a line: relays stuff and strip a dot, mailboxes alter `From ` (MI-4, EM-4)."""
+    if token == "." or (token == "F" and following == ["r", "o", "m", " "]):  # noqa: S105
+        return f"={ord(token):02X}"
+    return token
 
 
 def _check(template: Template, letter: IssueLetter, planned: list[str]) -> None:

@@ -12,7 +12,7 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 
-from fediletter.mail.courier import Accepted, Courier, Halt
+from fediletter.mail.courier import Accepted, Courier, Halt, Later
 
 
 class MaildirMailer:
@@ -39,23 +39,32 @@ class MaildirMailer:
             try:
                 await asyncio.to_thread(self._catch, envelope.content)
             except OSError as trouble:
-                return Halt(f"the mail directory cannot be written: {trouble.strerror}")
+                reason = f"the mail directory cannot be written: {trouble.strerror}"
+                # It was taken back: no letter is in doubt.
+                await courier.advance((envelope, Later(reason)), None)
+                return Halt(reason)
             ended = (envelope, Accepted("caught"))
 
     def _catch(self, content: bytes) -> None:
         for name in ("tmp", "new", "cur"):
             (self._path / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         name = f"{secrets.token_hex(12)}.fediletter"
-        with (self._path / "tmp" / name).open("wb") as file:
-            file.write(content.replace(b"\r\n", b"\n"))
-            file.flush()
-            os.fsync(file.fileno())
-        (self._path / "tmp" / name).rename(self._path / "new" / name)
-        directory = os.open(self._path / "new", os.O_RDONLY)
+        written, shown = self._path / "tmp" / name, self._path / "new" / name
         try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+            with written.open("wb") as file:
+                file.write(content.replace(b"\r\n", b"\n"))
+                file.flush()
+                os.fsync(file.fileno())
+            written.rename(shown)
+            directory = os.open(shown.parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        except OSError:
+            written.unlink(missing_ok=True)
+            shown.unlink(missing_ok=True)
+            raise
 
 
 @dataclass(frozen=True, slots=True)

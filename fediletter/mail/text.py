@@ -48,7 +48,8 @@ class _Reader(HTMLParser):
         self._link_from = 0
         self._notes: list[str] = []
         self._number = 0
-        self._cells: list[str] = []
+        self._heads: list[str] = []  # Of the table at hand.
+        self._cells: list[tuple[str, str]] = []  # Of its row: tag and text.
         self._marker = ""
 
     def text(self) -> str:
@@ -93,7 +94,7 @@ class _Reader(HTMLParser):
         elif tag == "a":
             self._link, self._link_from = values.get("href"), len(self._inline)
         elif tag in ("td", "th"):
-            self._inline = self._inline.rstrip() + (" · " if self._inline.strip() else "")
+            self._inline = ""
         else:
             self._inline += _MARKS.get(tag, ("", ""))[0]
 
@@ -109,6 +110,8 @@ class _Reader(HTMLParser):
             self._quotes = max(0, self._quotes - 1)
             if self._out and self._out[-1] == ">":
                 self._out[-1] = ""
+        elif tag in ("td", "th", "tr", "table"):
+            self._end_of_table(tag)
         elif tag in _BLOCKS:
             self._flush(tag)
             self._pre = self._pre and tag != "pre"
@@ -116,6 +119,29 @@ class _Reader(HTMLParser):
             self._end_link()
         else:
             self._inline += _MARKS.get(tag, ("", ""))[1]
+
+    def _end_of_table(self, tag: str) -> None:
+        """Rows become lines of `name: value` (TX-3)."""
+        if tag in ("td", "th"):
+            self._cells.append((tag, " ".join(self._inline.split("\n")).strip(" ")))
+            self._inline = ""
+        elif tag == "table":
+            self._heads = []
+        elif self._cells and all(kind == "th" for kind, _ in self._cells):
+            self._heads, self._cells = [text for _, text in self._cells], []
+        else:
+            self._end_row()
+
+    def _end_row(self) -> None:
+        names = [*self._heads, *[""] * len(self._cells)]
+        rows = [
+            f"{name}: {text}" if name else text
+            for name, (_, text) in zip(names, self._cells, strict=False)
+            if text
+        ]
+        self._cells = []
+        if rows:
+            self._put([line for row in rows for line in self._wrapped(row, "")])
 
     def handle_data(self, data: str) -> None:
         if self._pre:

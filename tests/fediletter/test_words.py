@@ -234,7 +234,9 @@ def test_a_template_is_the_same_after_the_store_and_fills_each_slot():
     assert octets == template.fill(READER)
     assert f"<{READER.unsubscribe_url}>".encode() in octets
     assert octets.count(READER.unsubscribe_url.encode()) == 3
-    assert max(map(len, octets.split(b"\r\n"))) <= 78
+    # The way to leave is folded between its addresses only (SE-2).
+    lines = [line for line in octets.split(b"\r\n") if not line.startswith(b"List-Unsubscribe: ")]
+    assert max(map(len, lines)) <= 78
 
 
 def test_the_language_is_the_best_that_is_offered():
