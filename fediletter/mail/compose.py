@@ -21,7 +21,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 
 TO, MESSAGE_ID, DATE = "to", "message-id", "date"
-UNSUBSCRIBE, LEAVE, PREFERENCES = "unsubscribe", "leave", "preferences"
+UNSUBSCRIBE, PREFERENCES = "unsubscribe", "preferences"
 
 _SLOT = re.compile(rb"\x00([a-z-]+)\x00")
 # What stands for a slot while the library writes the header (SE-2): valid in its field's grammar.
@@ -29,7 +29,6 @@ _IN_HEADER = {
     b"slot-to@slot.invalid": TO,
     b"slot-message-id@slot.invalid": MESSAGE_ID,
     b"https://slot.invalid/unsubscribe": UNSUBSCRIBE,
-    b"slot-leave@slot.invalid": LEAVE,
     b"Thu, 01 Jan 1970 00:00:00 +0000": DATE,
 }
 # What stands for a slot in a body: written by the letter's templates.
@@ -86,7 +85,6 @@ class ReaderSlots:
     message_id: str  # Without angle brackets.
     date: datetime
     unsubscribe_url: str
-    unsubscribe_mailto: str
     preferences_url: str
 
 
@@ -112,7 +110,6 @@ class Template:
         for pattern, value in (
             (_ADDRESS, reader.to),
             (_ADDRESS, reader.message_id),
-            (_ADDRESS, reader.unsubscribe_mailto),
             (_URL, reader.unsubscribe_url),
             (_URL, reader.preferences_url),
         ):
@@ -123,7 +120,6 @@ class Template:
             MESSAGE_ID: reader.message_id.encode("ascii"),
             DATE: format_datetime(reader.date).encode("ascii"),
             UNSUBSCRIBE: reader.unsubscribe_url.encode("ascii"),
-            LEAVE: reader.unsubscribe_mailto.encode("ascii"),
             PREFERENCES: reader.preferences_url.encode("ascii"),
         }
         soft = {f"soft-{name}": _soft(values[name]) for name in (UNSUBSCRIBE, PREFERENCES)}
@@ -150,9 +146,8 @@ def compose_issue(letter: IssueLetter) -> Template:
     message["Message-ID"] = "<slot-message-id@slot.invalid>"
     message["MIME-Version"] = "1.0"
     message["List-ID"] = f"{_phrase(letter.list_name)}<{letter.list_id}>"
-    message["List-Unsubscribe"] = (
-        "<https://slot.invalid/unsubscribe>, <mailto:slot-leave@slot.invalid>"
-    )
+    # No mailto: beside it (HD-10) while nothing takes mail in: who wrote there would not be heard.
+    message["List-Unsubscribe"] = "<https://slot.invalid/unsubscribe>"
     message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message["List-Post"] = "NO"
     message["Archived-At"] = "<https://slot.invalid/archived>"
@@ -166,9 +161,8 @@ def compose_issue(letter: IssueLetter) -> Template:
     )
     for placeholder, name in _IN_HEADER.items():
         head = head.replace(placeholder, b"\x00" + name.encode("ascii") + b"\x00")
-    # A long URL stands alone on its line; folding is allowed between the addresses only.
+    # A URL is never folded, nor parted from its field by a line of nothing (SE-2).
     head = head.replace(b"List-Unsubscribe:\r\n <", b"List-Unsubscribe: <")
-    head = head.replace(b"\x00>, <mailto:", b"\x00>,\r\n <mailto:")
     body = _part("plain", letter.text, boundary) + _part("html", letter.html, boundary)
     template = Template(head + b"\r\n" + body + f"--{boundary}--\r\n".encode("ascii"))
     _check(template, letter, [*message.keys()])
@@ -337,7 +331,6 @@ def _check(template: Template, letter: IssueLetter, planned: list[str]) -> None:
         "0123456789abcdef@example.org",
         datetime.fromisoformat("2026-01-02T03:04:05+00:00"),
         "https://example.org/unsubscribe/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-        "leave+aaaaaaaaaaaaaaaaaaaaaaaaaaaaa@example.org",
         "https://example.org/preferences/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
     )
     octets = template.fill(probe)

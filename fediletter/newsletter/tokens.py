@@ -65,15 +65,6 @@ class Tokens:
         found = self._read_tag(b"bounce", tag)
         return None if found is None else int.from_bytes(found, "big")
 
-    def leave(self, subscriber_id: int) -> str:
-        """Marks the address that a `mailto:` unsubscribe goes to (UN-6)."""
-        return self._tag(b"leave", subscriber_id.to_bytes(8, "big"))
-
-    def read_leave(self, tag: str) -> int | None:
-        """The subscriber's id; None if the tag is not authentic."""
-        found = self._read_tag(b"leave", tag)
-        return None if found is None else int.from_bytes(found, "big")
-
     # Forms -------------------------------------------------------------------------------------
     def stamp(self, purpose: str, now: datetime) -> str:
         """Says when a form was shown."""

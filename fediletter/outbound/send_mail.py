@@ -165,7 +165,6 @@ class _LaneCourier:
                 message_id=start.message_id,
                 date=start.dated_at,
                 unsubscribe_url=links.unsubscribe(tokens.unsubscribe(letter.key)),
-                unsubscribe_mailto=f"leave+{tokens.leave(letter.subscriber_id or 0)}@{domain}",
                 preferences_url=links.preferences(tokens.preferences(letter.key, letter.epoch)),
             )
         )
