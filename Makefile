@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lock clean
+.PHONY: demo test quick check lock clean
 
 # The stamps make a second call cheap; a changed lock installs anew.
 $(VENV)/run: requirements.lock pyproject.toml
@@ -20,6 +20,10 @@ demo: $(VENV)/run
 
 test: $(VENV)/test
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+# The everyday loop: under three minutes.
+quick: $(VENV)/test
+	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
 
 check: $(VENV)/test
 	$(BIN)/ruff format --check .
