@@ -1,4 +1,4 @@
-"""The founders' desk: write, look, publish, watch.
+"""The founders' desk: write, look, publish.
 
 Everything works as plain forms; a small script only spares pressing a button.
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from fediletter.errors import AppError
 from fediletter.mail.compose import PREFERENCES_HERE, UNSUBSCRIBE_HERE
@@ -25,7 +25,7 @@ from fediletter.web.drafts import Typed, post_id_of, read_typed, typed_from
 from fediletter.web.forms import one, read_form
 from fediletter.web.login import at_desk, session_at
 from fediletter.words import words
-from storage import conversations, followers, lanes, media, posts, progress, topics
+from storage import conversations, followers, media, posts, progress, topics
 from storage.errors import Conflict
 from storage.newsletters import Newsletter, get_newsletter
 from storage.posts import Post
@@ -301,59 +301,6 @@ async def withdraw_letter(request: Request) -> Response:
         founder_id=session_at(request).founder.id,
     )
     return RedirectResponse("/desk", 303)
-
-
-# --- watching --------------------------------------------------------------------------------
-
-
-@at_desk
-async def delivery(request: Request) -> Response:
-    """How far a letter is, and what waits for whom and why."""
-    services = services_of(request)
-
-    def look(tx: Tx) -> tuple[Newsletter, Post, progress.Progress]:
-        post = posts.get_post(tx, post_id_of(request))
-        return get_newsletter(tx), post, progress.progress_of(tx, post.id)
-
-    newsletter, post, found = await services.store.read(look)
-    return desk_page(
-        request,
-        "delivery.html",
-        newsletter=newsletter,
-        post=post,
-        progress=found,
-        waits=found.start_at is not None and found.start_at > services.clock.now(),
-    )
-
-
-@at_desk
-async def delivery_state(request: Request) -> Response:
-    """The same numbers for the script that moves the bars."""
-    found = await services_of(request).store.read(progress.progress_of, post_id_of(request))
-    return JSONResponse(
-        {
-            name: {
-                "done": counts.delivered + counts.failed + counts.cancelled,
-                "total": counts.total,
-                "delivered": counts.delivered,
-                "failed": counts.failed,
-                "waiting": counts.waiting,
-            }
-            for name, counts in (("mail", found.mail), ("fediverse", found.fediverse))
-        }
-        | {"finished": found.finished}
-    )
-
-
-@at_desk
-async def lane_action(request: Request) -> Response:
-    """Try a resting host now, or give it up."""
-    services = services_of(request)
-    form = await read_form(request)
-    key, now = one(form, "lane"), services.clock.now()
-    act = lanes.give_up if one(form, "action") == "give-up" else lanes.try_again_now
-    await services.store.write(act, key, now=now)
-    return RedirectResponse(f"/desk/letters/{post_id_of(request)}/delivery", 303)
 
 
 # --- frames: what channels show, with no power over the desk ------------------------------------

@@ -2,7 +2,7 @@
 
 from starlette.routing import BaseRoute, Route
 
-from fediletter.web import desk, feeds, house, login, media, pages, peers, subscribe
+from fediletter.web import delivery, desk, feeds, house, login, media, pages, peers, subscribe
 
 ROUTES: list[BaseRoute] = [
     # Readers
@@ -63,9 +63,9 @@ ROUTES: list[BaseRoute] = [
     Route("/desk/letters/{post_id:int}/unschedule", desk.unschedule, methods=["POST"]),
     Route("/desk/letters/{post_id:int}/stop", desk.stop_letter, methods=["POST"]),
     Route("/desk/letters/{post_id:int}/withdraw", desk.withdraw_letter, methods=["POST"]),
-    Route("/desk/letters/{post_id:int}/delivery", desk.delivery),
-    Route("/desk/letters/{post_id:int}/delivery.json", desk.delivery_state),
-    Route("/desk/letters/{post_id:int}/lane", desk.lane_action, methods=["POST"]),
+    Route("/desk/letters/{post_id:int}/delivery", delivery.delivery),
+    Route("/desk/letters/{post_id:int}/delivery.json", delivery.delivery_state),
+    Route("/desk/letters/{post_id:int}/lane", delivery.lane_action, methods=["POST"]),
     Route("/desk/frames/{post_id:int}/{kind}", desk.frame),
     Route("/desk/answers", house.answers),
     Route("/desk/answers/{reply_id:int}", house.decide, methods=["POST"]),

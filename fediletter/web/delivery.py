@@ -1,0 +1,67 @@
+"""The desk's delivery view: how far a letter is, what waits for whom and why, and what to do.
+
+Sources: issue 5.5; security.md RE-4, RE-6, RE-9; interface.md section 4.
+"""
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from fediletter.web.context import services_of
+from fediletter.web.desk import desk_page
+from fediletter.web.drafts import post_id_of
+from fediletter.web.forms import one, read_form
+from fediletter.web.login import at_desk
+from storage import lanes, posts, progress
+from storage.newsletters import Newsletter, get_newsletter
+from storage.posts import Post
+from storage.store import Tx
+
+
+@at_desk
+async def delivery(request: Request) -> Response:
+    """How far a letter is, and what waits for whom and why."""
+    services = services_of(request)
+
+    def look(tx: Tx) -> tuple[Newsletter, Post, progress.Progress]:
+        post = posts.get_post(tx, post_id_of(request))
+        return get_newsletter(tx), post, progress.progress_of(tx, post.id)
+
+    newsletter, post, found = await services.store.read(look)
+    return desk_page(
+        request,
+        "delivery.html",
+        newsletter=newsletter,
+        post=post,
+        progress=found,
+        waits=found.start_at is not None and found.start_at > services.clock.now(),
+    )
+
+
+@at_desk
+async def delivery_state(request: Request) -> Response:
+    """The same numbers for the script that moves the bars."""
+    found = await services_of(request).store.read(progress.progress_of, post_id_of(request))
+    return JSONResponse(
+        {
+            name: {
+                "done": counts.delivered + counts.failed + counts.cancelled,
+                "total": counts.total,
+                "delivered": counts.delivered,
+                "failed": counts.failed,
+                "waiting": counts.waiting,
+            }
+            for name, counts in (("mail", found.mail), ("fediverse", found.fediverse))
+        }
+        | {"finished": found.finished}
+    )
+
+
+@at_desk
+async def lane_action(request: Request) -> Response:
+    """Try a resting host now, or give it up."""
+    services = services_of(request)
+    form = await read_form(request)
+    key, now = one(form, "lane"), services.clock.now()
+    act = lanes.give_up if one(form, "action") == "give-up" else lanes.try_again_now
+    await services.store.write(act, key, now=now)
+    return RedirectResponse(f"/desk/letters/{post_id_of(request)}/delivery", 303)
