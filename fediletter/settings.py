@@ -116,7 +116,7 @@ def load(environ: Mapping[str, str] | None = None, data: Path | None = None) -> 
         ),
         smtp_url=take("smtp_url", f"maildir:{directory / 'mail'}", _smtp_url, ""),
         mail_from=take("mail_from", f"news@{bare_host}", _mail_from, ""),
-        lmtp=values.get("lmtp"),
+        lmtp=take("lmtp", "", _lmtp, None),
         second_thoughts=take("second_thoughts", "10m", _second_thoughts, timedelta()),
         language=take("language", "fr", _language, "fr"),
         secret_file=Path(values.get("secret_file", str(directory / "secret"))).absolute(),
@@ -219,6 +219,15 @@ def _mail_from(text: str) -> str:
     if _PUBLIC_MAILBOXES.fullmatch(domain.lower()):
         raise ValueError(f"letters cannot be sent from {domain}: use an address of your own domain")
     return f"{local}@{domain.lower()}"
+
+
+def _lmtp(text: str) -> str | None:
+    if not text:
+        return None
+    host, colon, port = text.rpartition(":")
+    if text.startswith("/") or (colon and host and port.isdigit() and 0 < int(port) < 65536):
+        return text
+    raise ValueError("must be host:port, such as 127.0.0.1:24, or the path of a socket")
 
 
 def _second_thoughts(text: str) -> timedelta:

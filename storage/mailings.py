@@ -168,6 +168,7 @@ def advance(
         .where(
             delivery.c.id == start.id,
             delivery.c.state.in_(("waiting", "uncertain")),
+            delivery.c.not_before <= to_ms(now),  # Put off meanwhile: its domain pauses.
             sa.not_(paused),
         )
         .values(

@@ -21,7 +21,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 
 TO, MESSAGE_ID, DATE = "to", "message-id", "date"
-UNSUBSCRIBE, PREFERENCES = "unsubscribe", "preferences"
+UNSUBSCRIBE, PREFERENCES, LEAVE = "unsubscribe", "preferences", "leave"
 
 _SLOT = re.compile(rb"\x00([a-z-]+)\x00")
 # What stands for a slot while the library writes the header (SE-2): valid in its field's grammar.
@@ -75,6 +75,7 @@ class IssueLetter:
     list_id: str  # `label.host`
     list_name: str
     archived_at: str
+    leave_by_mail: bool = False  # Mail to us is read: a mailto: may stand beside the link.
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class ReaderSlots:
     date: datetime
     unsubscribe_url: str
     preferences_url: str
+    leave_address: str = "leave@invalid.invalid"  # Of letters that offer it.
 
 
 class Template:
@@ -110,6 +112,7 @@ class Template:
         for pattern, value in (
             (_ADDRESS, reader.to),
             (_ADDRESS, reader.message_id),
+            (_ADDRESS, reader.leave_address),
             (_URL, reader.unsubscribe_url),
             (_URL, reader.preferences_url),
         ):
@@ -121,6 +124,7 @@ class Template:
             DATE: format_datetime(reader.date).encode("ascii"),
             UNSUBSCRIBE: reader.unsubscribe_url.encode("ascii"),
             PREFERENCES: reader.preferences_url.encode("ascii"),
+            LEAVE: reader.leave_address.encode("ascii"),
         }
         soft = {f"soft-{name}": _soft(values[name]) for name in (UNSUBSCRIBE, PREFERENCES)}
         return self._join(values | soft)
@@ -146,7 +150,6 @@ def compose_issue(letter: IssueLetter) -> Template:
     message["Message-ID"] = "<slot-message-id@slot.invalid>"
     message["MIME-Version"] = "1.0"
     message["List-ID"] = f"{_phrase(letter.list_name)}<{letter.list_id}>"
-    # No mailto: beside it (HD-10) while nothing takes mail in: who wrote there would not be heard.
     message["List-Unsubscribe"] = "<https://slot.invalid/unsubscribe>"
     message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message["List-Post"] = "NO"
@@ -163,6 +166,10 @@ def compose_issue(letter: IssueLetter) -> Template:
         head = head.replace(placeholder, b"\x00" + name.encode("ascii") + b"\x00")
     # A URL is never folded, nor parted from its field by a line of nothing (SE-2).
     head = head.replace(b"List-Unsubscribe:\r\n <", b"List-Unsubscribe: <")
+    if letter.leave_by_mail:  # HD-10. Else nothing takes mail in: who wrote would not be heard.
+        link = b"List-Unsubscribe: <\x00unsubscribe\x00>"
+        by_mail = b",\r\n <mailto:\x00leave\x00?subject=unsubscribe>"
+        head = head.replace(link, link + by_mail)
     body = _part("plain", letter.text, boundary) + _part("html", letter.html, boundary)
     template = Template(head + b"\r\n" + body + f"--{boundary}--\r\n".encode("ascii"))
     _check(template, letter, [*message.keys()])

@@ -37,10 +37,12 @@ class Failed:
     """The relay will not take this message.
 
     `is_ours`: not because of the reader, but of our sender or our message: the mailing pauses.
+    `at_rcpt`: said of the address, before anything of the message was seen.
     """
 
     answer: str
     is_ours: bool = False
+    at_rcpt: bool = False
 
 
 @dataclass(frozen=True, slots=True)

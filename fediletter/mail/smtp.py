@@ -252,7 +252,7 @@ class Session:
             return Halt(str(mail)) if mail.code < 500 else Failed(str(mail), is_ours=True)
         if not rcpt.is_good:
             is_later = rcpt.code < 500 or rcpt.code == 552
-            return Later(str(rcpt)) if is_later else Failed(str(rcpt))
+            return Later(str(rcpt)) if is_later else Failed(str(rcpt), at_rcpt=True)
         return Later(str(data)) if data.code < 500 else Failed(str(data), is_ours=True)
 
     async def _body(

@@ -65,6 +65,24 @@ class Tokens:
         found = self._read_tag(b"bounce", tag)
         return None if found is None else int.from_bytes(found, "big")
 
+    def leave(self, subscriber_id: int) -> str:
+        """Marks the address to which one reader writes to leave (UN-6); never expires."""
+        return self._tag(b"leave", subscriber_id.to_bytes(8, "big"))
+
+    def read_leave(self, tag: str) -> int | None:
+        """The subscriber's id; None if the tag is not authentic."""
+        found = self._read_tag(b"leave", tag)
+        return None if found is None else int.from_bytes(found, "big")
+
+    def consent(self, reply_id: int) -> str:
+        """Lets the writer of a mail say whether it may be shown (in a link)."""
+        return self._tag(b"consent", reply_id.to_bytes(8, "big"))
+
+    def read_consent(self, tag: str) -> int | None:
+        """The answer's id; None if the token is not authentic."""
+        found = self._read_tag(b"consent", _TRAILING.sub("", tag))
+        return None if found is None else int.from_bytes(found, "big")
+
     # Forms -------------------------------------------------------------------------------------
     def stamp(self, purpose: str, now: datetime) -> str:
         """Says when a form was shown."""
@@ -107,6 +125,8 @@ class Tokens:
 
     def _read_tag(self, purpose: bytes, tag: str) -> bytes | None:
         text = tag.upper()
+        if len(text) > 40 or not text.isascii():
+            return None
         try:
             raw = base64.b32decode(text + "=" * (-len(text) % 8))
         except (binascii.Error, ValueError):

@@ -316,6 +316,7 @@ def compose_letter(
                 f"{letter.list_label}.{host}",
                 letter.title,
                 links.letter(post.slug),
+                leave_by_mail=settings.lmtp is not None,
             )
         )
     except CannotCompose as wrong:

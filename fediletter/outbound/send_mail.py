@@ -166,6 +166,7 @@ class _LaneCourier:
                 date=start.dated_at,
                 unsubscribe_url=links.unsubscribe(tokens.unsubscribe(letter.key)),
                 preferences_url=links.preferences(tokens.preferences(letter.key, letter.epoch)),
+                leave_address=f"leave+{tokens.leave(letter.subscriber_id or 0)}@{domain}",
             )
         )
         return Envelope(letter.id, sender, letter.recipient, content)

@@ -207,6 +207,19 @@ def test_one_click_is_never_encoded_and_never_folded():
     assert re.fullmatch(rb"List-Unsubscribe: <https://[\x21-\x7e]+>\r\n", field)
 
 
+@pytest.mark.rule("HD-10")
+def test_who_has_mail_read_offers_to_leave_by_mail_behind_the_link():
+    template = compose_issue(letter(leave_by_mail=True))
+
+    octets = template.fill(reader(leave_address="leave+abc@shop.example"))
+
+    found = message_from_bytes(octets, policy=policy.compat32)["List-Unsubscribe"]
+    assert "".join(found.split("\r\n")) == (
+        f"<https://shop.example/unsubscribe/ana{'A' * 33}>,"
+        " <mailto:leave+abc@shop.example?subject=unsubscribe>"
+    )
+
+
 @pytest.mark.rule("EM-1")
 @pytest.mark.rule("EM-2")
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ async def test_in_data_mode_without_a_recipient_only_the_dot_is_sent():
     courier, halt = await deliver(sink, [ANA, BO])
 
     assert halt is None
-    assert courier.result(ANA) == Failed("550 5.1.1 no")
+    assert courier.result(ANA) == Failed("550 5.1.1 no", at_rcpt=True)
     assert sink.recipients == [BO]
     assert ("BODY", 2) not in sink.events
 
