@@ -110,7 +110,12 @@ async def deliver(
     headers = next(steps)
     while True:
         try:
-            response = await client.post(str(url), content=parcel.body, headers=headers)
+            response = await client.post(
+                str(url),
+                content=parcel.body,
+                headers=headers,
+                extensions={"target": url.target},
+            )
         except ForbiddenAddress as wrong:
             return Refused(f"not an address to send to: {wrong.detail}")
         except httpx.TimeoutException:

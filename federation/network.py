@@ -3,7 +3,8 @@
 Behind httpx's interface stands a transport of our own, where three things meet that must not be
 apart: the address that was checked is the address that is connected to; octets, seconds and
 redirects are bounded; and a lane of deliveries keeps its one connection. No cookies, no proxies, no
-redirects, no compressed answers.
+redirects. Identity encoding is asked for; one layer of gzip is undone here, bounded, and never by
+the library: httpx makes a gigabyte of a megabyte (FE-13).
 
 Sources: security.md section 3 (FE-1 to FE-18), L-41, L-42, L-44; performance.md §2.
 """
@@ -12,9 +13,11 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import zlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.cookiejar import DefaultCookiePolicy
 from typing import TypeAlias
 
@@ -23,12 +26,13 @@ import httpx
 from federation.addresses import NetworkPolicy, check_addresses, check_url, literal_address
 from federation.errors import ForbiddenAddress
 from federation.origins import Url, parse_url
-from federation.wire import Answer, Wire, WireError, WireTimeout
+from federation.wire import BODY_BYTES, TOTAL_SECONDS, Answer, Wire, WireError, WireTimeout
 
 __all__ = ["Client", "Network", "NetworkPolicy"]
 
 _CONNECT_SECONDS = 5.0  # L-41: of each of name look-up, connection and TLS
 _AT_ONCE = 256  # L-44
+_AT_ONCE_PER_HOST = 2  # L-44: one lane, one fetch
 _LOOK_UPS_AT_ONCE = 16
 _SESSIONS = 2000  # TLS sessions kept, one a host
 
@@ -55,6 +59,7 @@ class Network:
         self._resolve = resolver or _SystemResolver()
         self._instead = transport
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._hosts: dict[str, _Turnstile] = {}  # Of requests under way: no more than those.
         self._context: _ResumingContext | None = None
 
     @contextlib.asynccontextmanager
@@ -127,10 +132,43 @@ class Network:
             self._context = _ResumingContext()
         return self._context
 
-    @property
-    def slots(self) -> asyncio.Semaphore:
-        """Requests under way at once, over all lanes."""
-        return self._slots
+    @contextlib.asynccontextmanager
+    async def slot(self, host: str) -> AsyncIterator[None]:
+        """A turn among the requests under way: overall, and to one host (L-44).
+
+        Raises:
+            httpx.PoolTimeout: Others kept this host's turns for as long as a request may take.
+        """
+        here = self._hosts.setdefault(host, _Turnstile())
+        here.users += 1
+        try:
+            try:
+                async with asyncio.timeout(TOTAL_SECONDS):
+                    await here.turns.acquire()
+            except TimeoutError as late:
+                raise httpx.PoolTimeout("others are asking this host") from late
+            try:
+                async with self._slots:
+                    yield
+            finally:
+                here.turns.release()
+        finally:
+            here.users -= 1
+            if not here.users:
+                del self._hosts[host]
+
+    def from_outside(self) -> "Network":
+        """The same door, through which our own host is looked at as others see it."""
+        policy = replace(self.policy, own_hosts=frozenset())
+        return Network(policy, self._resolve, self._instead)
+
+
+class _Turnstile:
+    """Turns of one host, and how many hold or want one."""
+
+    def __init__(self) -> None:
+        self.turns = asyncio.Semaphore(_AT_ONCE_PER_HOST)
+        self.users = 0
 
 
 class _ResumingContext(ssl.SSLContext):
@@ -179,9 +217,10 @@ class _LaneTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = parse_url(str(request.url))
         octets = _octets_of(request, url)
-        async with self._network.slots:
+        async with self._network.slot(url.authority):
             answer = await self._ask(url, octets, is_head=request.method == "HEAD")
-        return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
+        headers, body = _decoded(answer)
+        return httpx.Response(answer.status, headers=headers, content=body)
 
     async def aclose(self) -> None:
         if self._wire is not None:
@@ -189,6 +228,8 @@ class _LaneTransport(httpx.AsyncBaseTransport):
             self._wire = None
 
     async def _ask(self, url: Url, octets: bytes, *, is_head: bool) -> Answer:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + TOTAL_SECONDS
         try:
             if self._wire is not None and self._wire.is_open and self._origin == url.origin:
                 try:
@@ -198,9 +239,12 @@ class _LaneTransport(httpx.AsyncBaseTransport):
                         raise
                     # Closed while idle: the peer has seen nothing of this request.
             await self.aclose()
-            self._wire = await self._network.open(url)
+            async with asyncio.timeout_at(end):
+                self._wire = await self._network.open(url)
             self._origin = url.origin
-            answer = await self._wire.ask(octets, is_head=is_head)
+            answer = await self._wire.ask(octets, is_head=is_head, seconds=end - loop.time())
+        except TimeoutError as late:
+            raise httpx.ConnectTimeout("no connection in time") from late
         except WireTimeout as late:
             raise httpx.ReadTimeout(str(late)) from late
         except WireError as broken:
@@ -210,9 +254,39 @@ class _LaneTransport(httpx.AsyncBaseTransport):
         return answer
 
 
+def _decoded(answer: Answer) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Fields and body of an answer, with one layer of gzip undone (FE-13).
+
+    Raises:
+        httpx.RemoteProtocolError: Encoded otherwise, or too large.
+    """
+    encodings = [
+        value.strip().lower()
+        for name, field in answer.headers
+        if name.lower() == b"content-encoding"
+        for value in field.split(b",")
+    ]
+    encodings = [one for one in encodings if one != b"identity"]
+    headers = [pair for pair in answer.headers if pair[0].lower() != b"content-encoding"]
+    if not encodings or not answer.body:
+        return headers, answer.body
+    if encodings not in ([b"gzip"], [b"x-gzip"]):
+        raise httpx.RemoteProtocolError("an encoding that is not accepted")
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        body = unpacker.decompress(answer.body, BODY_BYTES + 1)
+    except zlib.error as wrong:
+        raise httpx.RemoteProtocolError("not gzip") from wrong
+    if len(body) > BODY_BYTES or not unpacker.eof or unpacker.unused_data:
+        raise httpx.RemoteProtocolError("gzip that is too large or broken")
+    return headers, body
+
+
 def _octets_of(request: httpx.Request, url: Url) -> bytes:
     body = request.content
-    lines = [f"{request.method} {url.target} HTTP/1.1".encode("ascii")]
+    # What was signed, to the octet: httpx has its own idea of how a path is written.
+    target = request.extensions.get("target", url.target)
+    lines = [f"{request.method} {target} HTTP/1.1".encode("ascii")]
     lines += [name + b": " + value for name, value in request.headers.raw]
     head = b"\r\n".join(lines)
     if b"\n" in head.replace(b"\r\n", b"") or len(lines) > 40:

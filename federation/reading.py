@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any, Literal, NoReturn, TypeAlias
 
 from federation.errors import BadDocument
@@ -23,6 +24,7 @@ _PUBLIC_FORMS = frozenset({PUBLIC, "as:Public", "Public"})
 _DEPTH, _NODES, _STRING = 32, 10_000, 512 << 10  # L-8
 _LONGEST_ID = 2048  # L-9
 _PREFIXES = re.compile(r"^(as:|https://www\.w3\.org/ns/activitystreams#|litepub:|toot:)")
+_PAGE = re.compile(r'https?://[^\s\\"<>\x00-\x20\x7f]+')  # HT-4: nothing that hides a host.
 _GRAPH = frozenset({"@graph", "@included", "@reverse"})
 # What stands between quotes counts for nothing in the depth. Possessive, and content with a string
 # that never ends: one pass over the octets, whatever they are.
@@ -43,6 +45,7 @@ def parse_json(body: bytes) -> Document:
             object_pairs_hook=_object,
             parse_constant=_no_constant,
             parse_int=_integer,
+            parse_float=_float,
         )
     except UnicodeDecodeError as wrong:
         raise BadDocument("not UTF-8") from wrong
@@ -101,6 +104,13 @@ def _text(value: str) -> str:
 
 def _no_constant(_name: str) -> NoReturn:
     raise BadDocument("not a number")
+
+
+def _float(digits: str) -> float:
+    number = float(digits)
+    if not isfinite(number):
+        raise BadDocument("a number beyond 64 bits")
+    return number
 
 
 def _integer(digits: str) -> int:
@@ -179,11 +189,7 @@ def _addresses(value: object) -> Iterator[tuple[str, str | None]]:
     for one in many(value):
         address = one.get("href") or one.get("url") if isinstance(one, dict) else one
         kind = one.get("mediaType") if isinstance(one, dict) else None
-        if (
-            isinstance(address, str)
-            and address.startswith(("https://", "http://"))
-            and len(address) <= _LONGEST_ID
-        ):
+        if isinstance(address, str) and _PAGE.fullmatch(address) and len(address) <= _LONGEST_ID:
             yield address, kind if isinstance(kind, str) else None
 
 

@@ -5,7 +5,7 @@ Sources: RFC 7033; RFC 6415 (host-meta); federation.md 3.1, 3.2; FEP-d556; secur
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import quote, unquote
 from xml.sax.saxutils import quoteattr
 
@@ -123,7 +123,7 @@ async def _get(client: Client, url: str) -> dict[str, Any]:
         except httpx.TransportError as wrong:
             raise TryFetchLater(str(wrong) or "no answer") from wrong
         if response.status_code in (301, 302, 303, 307, 308):
-            target = str(httpx.URL(url).join(response.headers.get("location", "")))
+            target = _joined(url, response.headers.get("location", ""))
             if url.startswith("https:") and not target.startswith("https:"):
                 raise FetchFailed("a redirect away from https")
             url = target
@@ -138,6 +138,17 @@ async def _get(client: Client, url: str) -> dict[str, Any]:
         except BadDocument as wrong:
             raise FetchFailed("not JSON") from wrong
     raise FetchFailed("too many redirects")
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        target = str(httpx.URL(url).join(location))
+        parse_url(target)
+    except (BadUrl, httpx.InvalidURL) as wrong:
+        raise FetchFailed("a redirect to nowhere") from wrong
+    if target == url:
+        raise FetchFailed("redirects in a circle")
+    return target
 
 
 def _read(document: dict[str, Any], resource: str) -> Found:
@@ -157,5 +168,15 @@ def _read(document: dict[str, Any], resource: str) -> Found:
     return Found(
         subject if isinstance(subject, str) else resource,
         str(actor_id),
-        template if isinstance(template, str) and "{uri}" in template else None,
+        template if _is_template(template) else None,
     )
+
+
+def _is_template(text: object) -> TypeGuard[str]:
+    if not isinstance(text, str) or "{uri}" not in text:
+        return False
+    try:
+        parse_url(text.replace("{uri}", ""))
+    except BadUrl:
+        return False
+    return True

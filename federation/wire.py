@@ -84,8 +84,15 @@ class Wire(asyncio.Protocol):
                 self._fail(WireError("the connection was closed", unused=unused))
 
     # Requests --------------------------------------------------------------------------------
-    async def ask(self, request: bytes, *, is_head: bool = False) -> Answer:
+    async def ask(
+        self, request: bytes, *, is_head: bool = False, seconds: float = TOTAL_SECONDS
+    ) -> Answer:
         """Send a request, read its answer.
+
+        Args:
+            request: Its octets.
+            is_head: Its answer has no body.
+            seconds: What is left of the whole time (L-41).
 
         Raises:
             WireError: No usable answer came; the connection is closed.
@@ -95,7 +102,7 @@ class Wire(asyncio.Protocol):
         self._parser = _Parser(is_head)
         self._answer = self._loop.create_future()
         self._gap = self._loop.call_later(GAP_SECONDS, self._fail_late)
-        self._total = self._loop.call_later(TOTAL_SECONDS, self._fail_late)
+        self._total = self._loop.call_later(seconds, self._fail_late)
         self._transport.write(request)
         try:
             return await self._answer
@@ -159,9 +166,9 @@ class _Parser:
         self._buffer += data
         while not self._in_body:
             end = self._buffer.find(b"\r\n\r\n")
+            if (len(self._buffer) if end < 0 else end) > HEAD_BYTES:
+                raise WireError("the head is too long")
             if end < 0:
-                if len(self._buffer) > HEAD_BYTES:
-                    raise WireError("the head is too long")
                 return None
             head = bytes(self._buffer[:end])
             del self._buffer[: end + 4]

@@ -1,7 +1,11 @@
 """The one door to outbound HTTP, with real sockets on loopback."""
 
 import asyncio
+import contextlib
 import gzip
+import ssl
+import tracemalloc
+from datetime import timedelta
 from ipaddress import ip_address, ip_network
 
 import httpx
@@ -14,6 +18,7 @@ from federation.keys import Signer
 from federation.network import Network
 from federation.origins import parse_url
 from tests.federation.peer import NOW, RSA
+from tests.peers.certificates import make_certificates
 
 LABORATORY = NetworkPolicy("test", allow=(ip_network("127.0.0.0/8"),))
 SIGNER = Signer("https://shop.example/ap/shop#main-key", RSA)
@@ -190,14 +195,64 @@ async def test_chunks_are_read():
 
 
 @pytest.mark.rule("FE-13")
-async def test_identity_is_asked_for_and_an_encoded_answer_is_no_document():
+async def test_identity_is_asked_for_and_one_layer_of_gzip_is_undone():
     packed = gzip.compress(b"{}")
     async with Scripted(answer(200, "Content-Encoding: gzip", body=packed)) as server:
         async with Network(LABORATORY).connection() as client:
             response = await client.get(server.url)
 
     assert b"accept-encoding: identity" in server.requests[0].lower()
-    assert response.headers["content-encoding"] == "gzip"
+    assert response.content == b"{}"
+
+
+@pytest.mark.rule("FE-13")
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(bytes((1 << 20) + 1))),
+        ("gzip, gzip", gzip.compress(gzip.compress(b"{}"))),
+        ("gzip", gzip.compress(b"{}")[:-4]),
+        ("gzip", gzip.compress(b"{}") + b"more"),
+        ("gzip", b"{}"),
+        ("br", b"{}"),
+        ("deflate", b"{}"),
+    ],
+)
+async def test_a_bomb_or_another_encoding_is_refused(encoding, body):
+    async with Scripted(answer(200, f"Content-Encoding: {encoding}", body=body)) as server:
+        async with Network(LABORATORY).connection() as client:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await client.get(server.url)
+
+
+@pytest.mark.rule("FE-13")
+@pytest.mark.rule("L-42")
+async def test_a_bomb_takes_no_memory():
+    bomb = gzip.compress(bytes(200 << 20), 1)
+    assert len(bomb) < 1 << 20
+    async with Scripted(answer(200, "Content-Encoding: gzip", body=bomb)) as server:
+        async with Network(LABORATORY).connection() as client:
+            tracemalloc.start()
+            try:
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await client.get(server.url)
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+
+    assert peak < 8 << 20
+
+
+@pytest.mark.rule("L-42")
+@pytest.mark.parametrize("excess", [0, 1])
+async def test_an_answer_may_have_a_mebibyte_and_not_an_octet_more(excess):
+    async with Scripted(answer(200, body=bytes((1 << 20) + excess))) as server:
+        async with Network(LABORATORY).connection() as client:
+            if excess:
+                with pytest.raises(httpx.TransportError):
+                    await client.get(server.url)
+            else:
+                assert len((await client.get(server.url)).content) == 1 << 20
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])
@@ -256,3 +311,179 @@ async def test_an_inbox_at_a_private_address_is_refused_without_a_connection():
 
     assert isinstance(outcome, Refused)
     assert server.connections == 0
+
+
+@pytest.mark.rule("FE-2")
+@pytest.mark.parametrize(
+    "hidden",
+    ["::ffff:127.0.0.1", "::7f00:1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:0:7f00:1::"],
+)
+async def test_an_address_hidden_in_another_is_refused_without_a_connection(hidden):
+    async def resolver(host, port):
+        return [hidden]
+
+    async with Network(NetworkPolicy("test"), resolver).connection() as client:
+        with pytest.raises(ForbiddenAddress):
+            await client.get("https://peer.example.org/")
+
+
+@pytest.mark.rule("FE-9")
+@pytest.mark.parametrize("port", [443, 80, 8443, 25, 6379])
+def test_only_the_port_of_https_is_reached(port):
+    url = parse_url(f"https://m.example.org:{port}/")
+    if port == 443:
+        check_url(url, NetworkPolicy("test"))
+    else:
+        with pytest.raises(ForbiddenAddress):
+            check_url(url, NetworkPolicy("test"))
+
+
+@contextlib.asynccontextmanager
+async def stalling(*parts: bytes, gap: float):
+    """A server that sends the parts of its answer with a pause before each."""
+
+    over = asyncio.Event()
+    left = asyncio.Event()
+
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            for part in parts:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(over.wait(), gap)
+                    break
+                writer.write(part)
+                await writer.drain()
+        writer.close()
+        left.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    finally:
+        over.set()
+        await left.wait()
+        server.close()
+
+
+@pytest.mark.rule("FE-11")
+@pytest.mark.rule("L-41")
+@pytest.mark.parametrize(("gap", "total"), [(0.2, 10.0), (10.0, 0.3)])
+async def test_a_stalled_and_an_endless_answer_are_cut(monkeypatch, gap, total):
+    monkeypatch.setattr("federation.wire.GAP_SECONDS", gap)
+    monkeypatch.setattr("federation.network.TOTAL_SECONDS", total)
+    drops = [b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n", *[b"x"] * 100]
+    pause = 1.0 if gap < 1 else 0.05  # Either silent for too long, or busy for too long.
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    async with stalling(*drops, gap=pause) as url:
+        async with Network(LABORATORY).connection() as client:
+            with pytest.raises(httpx.TimeoutException):
+                await client.get(url)
+
+    assert loop.time() - start < 1.3
+
+
+@pytest.mark.rule("FE-11")
+@pytest.mark.rule("L-41")
+async def test_a_name_that_is_not_resolved_in_time_is_given_up(monkeypatch):
+    monkeypatch.setattr("federation.network._CONNECT_SECONDS", 0.1)
+
+    async def resolver(host, port):
+        await asyncio.sleep(30)
+
+    async with Network(LABORATORY, resolver).connection() as client:
+        with pytest.raises(httpx.ConnectTimeout):
+            await client.get("http://peer.example.org/")
+
+
+@pytest.mark.rule("L-44")
+async def test_a_host_gets_two_requests_at_once_and_leaves_no_trace(monkeypatch):
+    under_way = most = 0
+
+    async def serve(reader, writer):
+        nonlocal under_way, most
+        await reader.readuntil(b"\r\n\r\n")
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.05)
+        under_way -= 1
+        writer.write(answer(200))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    network = Network(LABORATORY)
+
+    async def ask():
+        async with network.connection() as client:
+            return (await client.get(url)).status_code
+
+    assert await asyncio.gather(*(ask() for _ in range(8))) == [200] * 8
+    assert most == 2
+    assert network._hosts == {}, "nothing is kept of a host that is not being asked (FE-16)"
+    monkeypatch.setattr("federation.network.TOTAL_SECONDS", 0.02)
+    late = await asyncio.gather(*(ask() for _ in range(8)), return_exceptions=True)
+    assert any(isinstance(one, httpx.TransportError) for one in late)
+    await asyncio.sleep(0.1)
+    server.close()
+
+
+@pytest.mark.rule("FE-18")
+async def test_a_certificate_that_nobody_trusts_ends_the_connection(tmp_path):
+    _, certificate, key = make_certificates(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    asked = []
+
+    async def serve(reader, writer):
+        asked.append(await reader.read(1000))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    async with Network(LABORATORY).connection() as client:
+        with pytest.raises(httpx.ConnectError, match="certificate"):
+            await client.get(f"https://127.0.0.1:{port}/")
+    server.close()
+
+    assert asked in ([], [b""]), "not an octet of the request was said"
+    assert Network(LABORATORY)._tls().minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.rule("D02")
+async def test_another_attempt_is_the_same_activity_signed_anew():
+    async with Scripted(answer(500), answer(202)) as server:
+        async with Network(LABORATORY).connection() as client:
+            parcel = Parcel.of(b'{"id":"https://shop.example/ap/act/1"}')
+            for now in (NOW, NOW + timedelta(minutes=1)):
+                await deliver(client, parcel, server.url, SIGNER, scheme=None, now=now)
+
+    (first, one), (second, other) = (r.split(b"\r\n\r\n") for r in server.requests)
+    assert one == other == parcel.body
+    heads = [dict(line.split(b": ", 1) for line in h.split(b"\r\n")[1:]) for h in (first, second)]
+    assert heads[0][b"Digest"] == heads[1][b"Digest"]
+    assert heads[0][b"Date"] != heads[1][b"Date"]
+    assert heads[0][b"Signature"] != heads[1][b"Signature"]
+
+
+@pytest.mark.rule("FE-6")
+@pytest.mark.rule("D05")
+async def test_a_delivery_follows_no_redirect():
+    async with Scripted(answer(202)) as elsewhere:
+        async with Scripted(answer(301, f"Location: {elsewhere.url}")) as server:
+            outcome = await send(server)
+
+    assert isinstance(outcome, Gone)
+    assert elsewhere.connections == 0
+
+
+@pytest.mark.rule("IN-34")
+async def test_what_is_signed_is_what_is_asked_to_the_octet():
+    async with Scripted(answer(202)) as server:
+        async with Network(LABORATORY).connection() as client:
+            url = server.url + "/a/../b%7e[1]'?x[]=1"
+            await deliver(client, Parcel.of(b"{}"), url, SIGNER, scheme=None, now=NOW)
+
+    assert server.requests[0].startswith(b"POST /inbox/a/../b%7e[1]'?x[]=1 HTTP/1.1\r\n")
