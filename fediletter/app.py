@@ -41,6 +41,7 @@ def build_services(settings: Settings) -> Services:
             NetworkPolicy(
                 allow=settings.allow_addresses,
                 user_agent=f"fediletter/{__version__} (+{settings.base_url}/)",
+                own_hosts=frozenset({settings.host}),
             )
         ),
         mailer=open_mailer(settings.smtp_url),

@@ -135,8 +135,9 @@ async def _outside(services: Services) -> list[Finding]:
     handle = f"{settings.account_user}@{settings.account_host}"
     scheme = "https" if settings.is_secure else "http"
     findings = []
+    network = services.network.from_outside()  # Otherwise our own host is never asked (FE-17).
     try:
-        found = await look_up(services.network, handle, scheme=scheme)
+        found = await look_up(network, handle, scheme=scheme)
         is_good, reason = found.actor_id == links.actor(), found.actor_id
     except (FederationError, httpx.HTTPError) as wrong:
         is_good, reason = False, str(wrong)
@@ -150,7 +151,7 @@ async def _outside(services: Services) -> list[Finding]:
         )
     )
     try:
-        async with services.network.connection() as client:
+        async with network.connection() as client:
             answer = await client.get(
                 links.actor(), headers={"Accept": "application/activity+json"}
             )

@@ -10,7 +10,7 @@ from federation.origins import host_of
 from fediletter.inbound.facts import Apply, actor_now, actor_row, ignore
 from fediletter.keyring import OwnActor
 from fediletter.limits import FOLLOWS_PER_HOST_HOUR
-from fediletter.rendering.activities import Outgoing, accept, reject
+from fediletter.rendering.activities import Outgoing, accept, proven, reject
 from fediletter.services import Services
 from storage.activities import keep_activity
 from storage.followers import add_follower, is_follower, recent_from_host, remove_follower
@@ -60,6 +60,7 @@ async def follow(services: Services, activity: VerifiedActivity) -> Apply:
         return None
 
     def _answer(tx: Tx, own: OwnActor, row: KeptActor, outgoing: Outgoing) -> None:
+        outgoing = proven(outgoing, own.ed25519, now=now)
         activity_id = keep_activity(
             tx,
             uri=outgoing.uri,

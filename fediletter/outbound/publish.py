@@ -76,6 +76,9 @@ async def publish(
     if prepared.post.version != version:
         raise changed_meanwhile()
     own = await services.keyring.newsletter()
+    if prepared.create is not None:
+        create = activities.proven(prepared.create, own.ed25519, now=now)
+        prepared = replace(prepared, create=create)
     window = second_thoughts(services.settings, prepared.post)
     try:
         await services.store.write(
@@ -160,6 +163,7 @@ async def revise(
         outgoing = activities.update(
             post, services.links, get_newsletter(tx), token=secrets.token_urlsafe(16)
         )
+        outgoing = activities.proven(outgoing, own.ed25519, now=now)
         _send(tx, outgoing, own, post, audience="holders", start_at=now, now=now)
 
     try:
@@ -186,6 +190,7 @@ async def withdraw(
         if not post.to_fediverse:
             return
         outgoing = activities.delete(post, services.links, token=secrets.token_urlsafe(16), now=now)
+        outgoing = activities.proven(outgoing, own.ed25519, now=now)
         unlist(tx, outgoing.object_uri)
         _send(tx, outgoing, own, post, audience="holders", start_at=now, now=now)
 

@@ -1,14 +1,16 @@
 """What we say to peers, as the octets that are signed, sent and kept.
 
-Sources: ActivityPub §6, §7; federation.md R5, R11, 5.7, 5.8, 13.
+Sources: ActivityPub §6, §7; federation.md R5, R11, 5.7, 5.8, 8.1, 13.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
 from federation.digests import sha256_base64
+from federation.keys import Signer
+from federation.proofs import with_proof
 from federation.reading import id_of
 from fediletter.links import Links
 from fediletter.rendering.objects import (
@@ -67,6 +69,18 @@ def accept(follow: Document, actor: str, links: Links, *, token: str) -> Outgoin
 def reject(follow: Document, actor: str, links: Links, *, token: str) -> Outgoing:
     """The Reject of a Follow or of another request."""
     return _answer("Reject", follow, actor, links, token)
+
+
+def proven(outgoing: Outgoing, signer: Signer, *, now: datetime) -> Outgoing:
+    """The same activity with its actor's proof in its octets: made once, kept and sent so.
+
+    Args:
+        outgoing: As it was rendered.
+        signer: Ed25519 key of its actor (FEP-8b32).
+        now: The time.
+    """
+    body = encode(with_proof(json.loads(outgoing.body), signer, now=now))
+    return replace(outgoing, body=body, digest=sha256_base64(body))
 
 
 def _about(

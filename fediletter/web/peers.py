@@ -214,9 +214,10 @@ async def outbox(request: Request) -> Response:
 
 
 def _embedded(body: bytes) -> dict[str, Any]:
-    """A stored activity as it stands inside of another document."""
+    """A stored activity as it stands inside of another document: its proof holds only alone."""
     document: dict[str, Any] = json.loads(body)
     document.pop("@context", None)
+    document.pop("proof", None)
     return document
 
 
