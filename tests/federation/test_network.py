@@ -217,6 +217,7 @@ async def test_identity_is_asked_for_and_one_layer_of_gzip_is_undone():
         ("br", b"{}"),
         ("deflate", b"{}"),
     ],
+    ids=["bomb", "twice", "cut", "more", "none", "br", "deflate"],
 )
 async def test_a_bomb_or_another_encoding_is_refused(encoding, body):
     async with Scripted(answer(200, f"Content-Encoding: {encoding}", body=body)) as server:
