@@ -66,7 +66,7 @@ def open_store(settings: Settings, *, migrating: bool = False) -> Store:
     """
     old_mask = os.umask(0o077)  # A new SQLite file is for its owner alone.
     try:
-        store = Store(settings.database_url, Wakeups())
+        store = Store(settings.database_url, Wakeups(), fail_at=settings.fail_at)
         if migrating:
             migrate(store.engine)
         elif not check(store.engine):

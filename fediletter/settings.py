@@ -52,6 +52,8 @@ class Settings:
     trusted_proxies: tuple[IPNetwork, ...]
     allow_addresses: tuple[IPNetwork, ...]
     log: str
+    fail_at: str | None  # For fault tests (security.md FT-3): where this process shall die.
+    metrics_token: str | None  # Who may read /metrics from elsewhere than this machine (CL-6).
 
     @property
     def host(self) -> str:
@@ -123,6 +125,8 @@ def load(environ: Mapping[str, str] | None = None, data: Path | None = None) -> 
         trusted_proxies=take("trusted_proxies", "", _networks, ()),
         allow_addresses=take("allow_addresses", "", _networks, ()),
         log=take("log", "info", _log, "info"),
+        fail_at=take("fail_at", "", _fail_at, None) if _is_loopback(bare_host) else None,
+        metrics_token=take("metrics_token", "", _metrics_token, None),
     )
     if problems:
         raise SettingsError(problems)
@@ -143,7 +147,12 @@ _NAMES = {
     "trusted_proxies",
     "allow_addresses",
     "log",
+    "fail_at",
+    "metrics_token",
 }
+
+
+_COMMIT_POINT = re.compile(r"\w+\.[\w.]+:(before|after):[1-9]\d{0,5}")
 
 
 def _from_file(path: Path, problems: list[str]) -> dict[str, str]:
@@ -258,3 +267,15 @@ def _log(text: str) -> str:
     if text.lower() not in ("debug", "info", "warning", "error"):
         raise ValueError("must be debug, info, warning or error")
     return text.lower()
+
+
+def _fail_at(text: str) -> str | None:
+    if text and not _COMMIT_POINT.fullmatch(text):
+        raise ValueError("must look like publish._commit:before:1")
+    return text or None
+
+
+def _metrics_token(text: str) -> str | None:
+    if text and not re.fullmatch(r"[A-Za-z0-9._~+/-]{20,200}", text):
+        raise ValueError("must have 20 to 200 letters, digits or ._~+/-")
+    return text or None

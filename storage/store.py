@@ -13,12 +13,15 @@ spin); performance.md §3, §5 (one writer with group commit).
 """
 
 import asyncio
+import os
 import queue
+import signal
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import sqlalchemy as sa
@@ -97,6 +100,7 @@ class Tx:
 class _Job:
     work: Callable[[Tx], Any]
     done: Future[Any]
+    name: str  # `module.function`, for the fault tests.
 
 
 class Store:
@@ -105,11 +109,15 @@ class Store:
     Args:
         url: `sqlite:////absolute/path` or `postgresql://…`.
         wakeups: Who is told, after a commit, that there is work.
+        fail_at: For fault tests only: `module.function:before:3` kills this process (SIGKILL)
+            before the third commit of that transaction, `:after:` after it. None: never.
     """
 
-    def __init__(self, url: str, wakeups: Wakeups) -> None:
+    def __init__(self, url: str, wakeups: Wakeups, *, fail_at: str | None = None) -> None:
         self.engine = engine_for(url)
         self.wakeups = wakeups
+        self._fail_at = fail_at
+        self._passed = 0
         self._sqlite = self.engine.dialect.name == "sqlite"
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
@@ -144,7 +152,7 @@ class Store:
     ) -> Future[T]:
         """`write` for those who wait in a thread: a future of what `work` returns."""
         done: Future[T] = Future()
-        self._jobs.put(_Job(lambda tx: work(tx, *args, **kwargs), done))
+        self._jobs.put(_Job(lambda tx: work(tx, *args, **kwargs), done, _name_of(work)))
         return done
 
     def close(self) -> None:
@@ -167,13 +175,25 @@ class Store:
             finally:
                 connection.exec_driver_sql("ROLLBACK")
 
+    def _pass(self, jobs: Sequence[_Job], moment: str) -> None:
+        """A commit point (FT-3): where a fault test says so, this process dies here."""
+        if self._fail_at is None:
+            return
+        name, wanted, times = self._fail_at.split(":")
+        self._passed += wanted == moment and any(job.name == name for job in jobs)
+        if self._passed >= int(times):
+            os.kill(os.getpid(), signal.SIGKILL)
+
     def _write_singly(self) -> None:
         while (job := self._jobs.get()) is not None:
             if not job.done.set_running_or_notify_cancel():
                 continue
             try:
                 with self.engine.connect() as connection:
-                    result, woken = _in_transaction(connection, "BEGIN", job.work, announce=True)
+                    result, woken = _in_transaction(
+                        connection, job.work, partial(self._pass, [job], "before")
+                    )
+                self._pass([job], "after")
             except BaseException as trouble:  # noqa: BLE001 (handed to the one who asked)
                 job.done.set_exception(trouble)
             else:
@@ -217,7 +237,9 @@ class Store:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             for job in jobs:
                 answers.append((job, *_in_savepoint(connection, job.work, woken)))
+            self._pass(jobs, "before")
             connection.exec_driver_sql("COMMIT")
+            self._pass(jobs, "after")
         except BaseException as trouble:  # noqa: BLE001 (handed to those who asked)
             for job in jobs:
                 job.done.set_exception(trouble)
@@ -282,15 +304,20 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     cursor.close()
 
 
+def _name_of(work: Callable[..., Any]) -> str:
+    name = getattr(work, "__qualname__", "").partition(".<locals>")[0]
+    return f"{work.__module__.rpartition('.')[2]}.{name}"
+
+
 def _in_transaction(
-    connection: Connection, begin: str, work: Callable[[Tx], T], *, announce: bool
+    connection: Connection, work: Callable[[Tx], T], about_to_commit: Callable[[], None]
 ) -> tuple[T, set[str]]:
     tx = Tx(connection)
-    connection.exec_driver_sql(begin)
+    connection.exec_driver_sql("BEGIN")
     try:
         result = work(tx)
-        if announce:
-            tx._announce()
+        tx._announce()
+        about_to_commit()
         connection.exec_driver_sql("COMMIT")
     except BaseException:
         if not connection.invalidated:

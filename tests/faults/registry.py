@@ -1,0 +1,33 @@
+"""The list of fault tests: name, program, rounds, and where each runs."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from tests.faults import kills, mail_trouble
+from tests.faults.bench import Bench
+
+BOTH = ("sqlite", "postgresql")
+
+
+@dataclass(frozen=True)
+class FaultTest:
+    """One program."""
+
+    name: str
+    run: Callable[[Bench], Awaitable[None]]
+    rounds: int  # As the contract says.
+    short: int = 1  # With every change.
+    databases: tuple[str, ...] = BOTH
+    seconds: float = 900  # At most.
+
+
+TESTS = {
+    one.name: one
+    for one in (
+        FaultTest("FT-8", mail_trouble.closing_sink, 1, databases=("sqlite",)),
+        FaultTest("FT-1", kills.random_kills, 100, 5, seconds=3600),
+        FaultTest("FT-2", kills.after_publish, 200, 8, seconds=3600),
+        FaultTest("FT-3", kills.commit_points, 1),
+    )
+}
+SHORT = ["FT-2", "FT-3", "FT-8"]
