@@ -19,21 +19,26 @@ def counted(collection_id: str, total: int, *, ordered: bool = True) -> dict[str
     }
 
 
-def paged(collection_id: str, total: int, first: str) -> dict[str, Any]:
+def paged(collection_id: str, total: int, first: str, *, ordered: bool = True) -> dict[str, Any]:
     """A collection whose items stand on pages."""
-    return {**counted(collection_id, total), "first": first}
+    return {**counted(collection_id, total, ordered=ordered), "first": first}
 
 
 def page(
-    page_id: str, collection_id: str, items: Sequence[Any], next_page: str | None
+    page_id: str,
+    collection_id: str,
+    items: Sequence[Any],
+    next_page: str | None,
+    *,
+    ordered: bool = True,
 ) -> dict[str, Any]:
-    """A page, newest first."""
+    """A page of a collection."""
     found = {
         "@context": _CONTEXT,
         "id": page_id,
-        "type": "OrderedCollectionPage",
+        "type": "OrderedCollectionPage" if ordered else "CollectionPage",
         "partOf": collection_id,
-        "orderedItems": list(items),
+        ("orderedItems" if ordered else "items"): list(items),
     }
     return found if next_page is None else {**found, "next": next_page}
 

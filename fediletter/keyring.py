@@ -1,7 +1,7 @@
 """Our own keys, loaded once: parsing a private key costs as much as 145 signatures."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from federation.keys import PrivateKey, Signer, private_key
 from fediletter.links import Links
@@ -45,10 +45,20 @@ class KeyRing:
 
     async def by_name(self, username: str) -> OwnActor | None:
         """The actor of a name, in any case of letters."""
+        return await self._found(lambda one: one.row.username.lower() == username.lower())
+
+    async def by_uri(self, uri: str | None) -> OwnActor | None:
+        """The actor of an id."""
+        if uri is None or not uri.startswith(f"{self._links.base}/ap/"):
+            return None
+        return await self._found(lambda one: one.uri == uri)
+
+    async def _found(self, fits: Callable[[OwnActor], bool]) -> OwnActor | None:
         for known in await self.all():
-            if known.row.username.lower() == username.lower():
+            if fits(known):
                 return known
-        return None
+        await self._load()  # Another process may have made it.
+        return next((one for one in self._actors.values() if fits(one)), None)
 
     async def by_id(self, actor_id: ActorId) -> OwnActor:
         """The actor of a row. Raises NotThere."""
@@ -86,6 +96,7 @@ class KeyRing:
 
         for row, keys in await self._store.read(work):
             if row.id in self._actors:
+                self._actors[row.id] = replace(self._actors[row.id], row=row)
                 continue
             uri = self._links.actor(row.username)
             self._actors[row.id] = OwnActor(

@@ -61,6 +61,10 @@ class Links:
     def quote(self, public_id: str) -> str:
         return f"{self.actor()}/quotes/{public_id}"
 
+    def note(self, public_id: str) -> str:
+        """The page of an answer or a poll."""
+        return f"{self.profile}/{public_id}"
+
     # Pages ------------------------------------------------------------------------------------
     def letter(self, slug: str) -> str:
         return f"{self.base}/letters/{quote(slug)}"

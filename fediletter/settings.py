@@ -25,7 +25,7 @@ IPNetwork = IPv4Network | IPv6Network
 LANGUAGES = ("fr", "en")
 
 _USERNAME = re.compile(r"[A-Za-z0-9_]{1,30}")
-_RESERVED_NAMES = frozenset({"inbox", "act", "instance"})  # Paths below /ap/.
+RESERVED_NAMES = frozenset({"inbox", "act", "instance"})  # Paths below /ap/.
 _SPAN = re.compile(r"(\d{1,6})(ms|s|m|h)?")
 _UNITS = {"ms": 0.001, None: 1, "s": 1, "m": 60, "h": 3600}
 _PUBLIC_MAILBOXES = re.compile(  # ID-1: domains that we cannot align with.
@@ -196,7 +196,7 @@ def _account(text: str) -> tuple[str, str]:
     user, at, host = text.removeprefix("acct:").removeprefix("@").partition("@")
     if not at or not _USERNAME.fullmatch(user):
         raise ValueError("must look like shop@example.org, with letters, digits and _ before the @")
-    if user.lower() in _RESERVED_NAMES:
+    if user.lower() in RESERVED_NAMES:
         raise ValueError(f"cannot be called {user}: that name has another meaning here")
     if not re.fullmatch(r"[a-z0-9.\-\[\]:]+", host.lower()):
         raise ValueError("must end in a host name")

@@ -105,3 +105,20 @@ def count_listed(tx: Tx, actor_id: ActorId) -> int:
 def unlist(tx: Tx, object_uri: str) -> None:
     """Take what was said about an object out of the outbox: it is gone."""
     tx.execute(sa.update(activity).where(activity.c.object_uri == object_uri).values(listed=False))
+
+
+def unlist_one(tx: Tx, uri: str) -> None:
+    """Take one activity out of the outbox."""
+    tx.execute(sa.update(activity).where(activity.c.uri == uri).values(listed=False))
+
+
+def announces_of(tx: Tx, object_uri: str) -> list[tuple[ActorId, str, bytes]]:
+    """Who of ours announces an object: actor, id of the Announce, its octets."""
+    rows = tx.rows(
+        sa.select(activity.c.actor_id, activity.c.uri, activity.c.body).where(
+            activity.c.object_uri == object_uri,
+            activity.c.type == "Announce",
+            activity.c.listed,
+        )
+    )
+    return [(ActorId(actor_id), uri, bytes(body)) for actor_id, uri, body in rows]

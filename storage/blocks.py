@@ -5,7 +5,11 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from storage.schema import block
+from storage.ids import InboxId
+from storage.lanes import close_inboxes
+from storage.newsletters import touch
+from storage.schema import block as blocks
+from storage.schema import follower, inbox, lane, remote_actor, reply
 from storage.store import Tx
 from storage.times import to_ms
 
@@ -25,11 +29,11 @@ def is_blocked(tx: Tx, actor_uri: str, host: str) -> bool:
     domains = [".".join(labels[start:]) for start in range(len(labels))] + [host]
     return (
         tx.row(
-            sa.select(block.c.id)
+            sa.select(blocks.c.id)
             .where(
                 sa.or_(
-                    sa.and_(block.c.kind == "actor", block.c.value == actor_uri),
-                    sa.and_(block.c.kind == "domain", block.c.value.in_(domains)),
+                    sa.and_(blocks.c.kind == "actor", blocks.c.value == actor_uri),
+                    sa.and_(blocks.c.kind == "domain", blocks.c.value.in_(domains)),
                 )
             )
             .limit(1)
@@ -41,20 +45,70 @@ def is_blocked(tx: Tx, actor_uri: str, host: str) -> bool:
 def add_block(tx: Tx, kind: str, value: str, *, note: str, now: datetime) -> bool:
     """Block an actor or a domain. False if it was blocked already."""
     statement = (
-        tx.insert(block)
+        tx.insert(blocks)
         .values(kind=kind, value=value, note=note, at=to_ms(now))
         .on_conflict_do_nothing()
-        .returning(block.c.id)
+        .returning(blocks.c.id)
     )
     return tx.row(statement) is not None
 
 
+def block(tx: Tx, kind: str, value: str, *, note: str, now: datetime) -> bool:
+    """Block, with all that follows: no follower, no delivery, no reply shown.
+
+    Args:
+        tx: The transaction.
+        kind: `actor` (value: its id) or `domain` (with all domains below it).
+        value: Domains in lower case.
+        note: For the founders.
+        now: The time.
+
+    Returns:
+        False if it was blocked already.
+    """
+    added = add_block(tx, kind, value, note=note, now=now)
+    theirs = sa.select(remote_actor.c.id)
+    if kind == "actor":
+        theirs = theirs.where(remote_actor.c.uri == value)
+    else:
+        theirs = theirs.where(_at(remote_actor.c.host, value))
+    inboxes = sa.select(inbox.c.id)
+    if kind == "actor":
+        personal = sa.select(remote_actor.c.inbox_url).where(remote_actor.c.uri == value)
+        inboxes = inboxes.where(inbox.c.url.in_(personal), sa.not_(inbox.c.shared))
+    else:
+        lanes = sa.select(lane.c.id).where(
+            lane.c.key.startswith("ap:"), _at(sa.func.substr(lane.c.key, 4), value)
+        )
+        inboxes = inboxes.where(inbox.c.lane_id.in_(lanes))
+    close_inboxes(tx, [InboxId(row[0]) for row in tx.rows(inboxes)], now=now)
+    tx.execute(sa.delete(follower).where(follower.c.remote_actor_id.in_(theirs)))
+    tx.execute(
+        sa.update(reply)
+        .where(reply.c.remote_actor_id.in_(theirs), reply.c.state != "deleted")
+        .values(state="hidden")
+    )
+    tx.execute(sa.update(remote_actor).where(remote_actor.c.id.in_(theirs)).values(approved=False))
+    touch(tx)
+    return added
+
+
+def _at(host: sa.ColumnElement[str], domain: str) -> sa.ColumnElement[bool]:
+    """Whether a host, with or without a port, is a domain or below it."""
+    forms = (host == domain, host.startswith(f"{domain}:", autoescape=True))
+    below = (
+        host.endswith(f".{domain}", autoescape=True),
+        host.contains(f".{domain}:", autoescape=True),
+    )
+    return sa.or_(*forms, *below)
+
+
 def remove_block(tx: Tx, value: str) -> bool:
     """Lift a block. False if there was none."""
-    return tx.execute(sa.delete(block).where(block.c.value == value)).rowcount > 0
+    return tx.execute(sa.delete(blocks).where(blocks.c.value == value)).rowcount > 0
 
 
 def all_blocks(tx: Tx) -> list[Block]:
     """Every block, the oldest first."""
-    rows = tx.rows(sa.select(block.c.kind, block.c.value, block.c.note).order_by(block.c.id))
+    rows = tx.rows(sa.select(blocks.c.kind, blocks.c.value, blocks.c.note).order_by(blocks.c.id))
     return [Block(*row) for row in rows]

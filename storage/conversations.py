@@ -33,6 +33,7 @@ class NewReply:
     subscriber_id: SubscriberId | None = None
     author_name: str = ""
     url: str | None = None
+    context: str | None = None
     mention: bool = False
 
 
@@ -47,6 +48,7 @@ class Reply:
     uri: str
     content_html: str
     url: str | None
+    context: str | None
     visibility: str
     state: str
     author_name: str
@@ -58,6 +60,20 @@ class Reply:
     published_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A Note of the founders that answers a reply."""
+
+    id: PostId
+    public_id: str
+    reply_id: ReplyId
+    body_markdown: str
+    language: str
+    audience: str
+    version: int
+    published_at: datetime
+
+
 _REPLY = sa.select(
     reply.c.id,
     reply.c.post_id,
@@ -66,6 +82,7 @@ _REPLY = sa.select(
     reply.c.uri,
     reply.c.content_html,
     reply.c.url,
+    reply.c.context,
     reply.c.visibility,
     reply.c.state,
     sa.func.coalesce(sa.func.nullif(remote_actor.c.name, ""), reply.c.author_name),
@@ -100,6 +117,7 @@ def keep_reply(tx: Tx, new: NewReply, *, state: str, now: datetime) -> ReplyId |
             author_name=new.author_name,
             content_html=new.content_html,
             url=new.url,
+            context=new.context,
             visibility=new.visibility,
             state=state,
             mention=new.mention,
@@ -129,6 +147,54 @@ def reply_by_uri(tx: Tx, uri: str) -> Reply | None:
     """The reply of this object id, if we have it and it was not deleted."""
     found = _replies(tx, _REPLY.where(reply.c.uri == uri, reply.c.state != "deleted"))
     return found[0] if found else None
+
+
+def answered_reply(tx: Tx, post_id: PostId) -> Reply:
+    """The reply that a Note of ours answers. Raises NotThere."""
+    query = sa.select(post.c.reply_id).where(post.c.id == post_id).scalar_subquery()
+    found = _replies(tx, _REPLY.where(reply.c.id == query))
+    if not found:
+        raise NotThere(str(post_id))
+    return found[0]
+
+
+def answers_below(tx: Tx, post_id: PostId, *, shown_only: bool) -> list[Answer]:
+    """The founders' answers in the conversation of a letter, the oldest first.
+
+    Args:
+        tx: The transaction.
+        post_id: The letter, or a poll.
+        shown_only: Only those that a page may show: public, to replies that it shows.
+    """
+    below = sa.select(reply.c.id).where(reply.c.post_id == post_id)
+    if shown_only:
+        below = below.where(reply.c.state == "approved", reply.c.visibility.in_(SHOWN))
+    return _answers(tx, post.c.reply_id.in_(below), shown_only=shown_only)
+
+
+def answers_to(tx: Tx, reply_ids: Sequence[ReplyId]) -> list[Answer]:
+    """The founders' answers to these replies, the oldest first."""
+    return _answers(tx, post.c.reply_id.in_(list(reply_ids)), shown_only=False)
+
+
+def _answers(tx: Tx, which: sa.ColumnElement[bool], *, shown_only: bool) -> list[Answer]:
+    query = (
+        sa.select(
+            post.c.id,
+            post.c.public_id,
+            post.c.reply_id,
+            post.c.body_markdown,
+            post.c.language,
+            post.c.audience,
+            post.c.version,
+            post.c.published_at,
+        )
+        .where(post.c.kind == "note", post.c.state == "published", which)
+        .order_by(post.c.published_at, post.c.id)
+    )
+    if shown_only:
+        query = query.where(post.c.audience.in_(SHOWN))
+    return [Answer(*(*row[:-1], from_ms(row[-1]))) for row in tx.rows(query)]
 
 
 def edit_reply(
@@ -307,4 +373,40 @@ def keep_report(
             comment=comment,
             at=to_ms(now),
         )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report from another server, for the founders."""
+
+    id: int
+    reporter: str
+    objects: tuple[str, ...]
+    comment: str
+    at: datetime
+
+
+def open_reports(tx: Tx, *, limit: int) -> list[Report]:
+    """Reports that nobody has dealt with, the newest first."""
+    rows = tx.rows(
+        sa.select(
+            report.c.id, report.c.reporter, report.c.objects_json, report.c.comment, report.c.at
+        )
+        .where(report.c.settled_at.is_(None))
+        .order_by(report.c.id.desc())
+        .limit(limit)
+    )
+    return [
+        Report(id, reporter, tuple(json.loads(objects)), comment, from_ms(at))
+        for id, reporter, objects, comment, at in rows
+    ]
+
+
+def settle_report(tx: Tx, report_id: int, *, now: datetime) -> None:
+    """A founder has dealt with it."""
+    tx.execute(
+        sa.update(report)
+        .where(report.c.id == report_id, report.c.settled_at.is_(None))
+        .values(settled_at=to_ms(now))
     )

@@ -61,6 +61,17 @@ def is_follower(tx: Tx, actor_id: ActorId, remote_actor_id: RemoteActorId) -> bo
     )
 
 
+def hosts_of(tx: Tx, actor_id: ActorId) -> set[str]:
+    """Hosts at which somebody follows an actor of ours."""
+    rows = tx.rows(
+        sa.select(remote_actor.c.host)
+        .distinct()
+        .select_from(follower.join(remote_actor))
+        .where(follower.c.actor_id == actor_id, follower.c.state == "accepted")
+    )
+    return {row[0] for row in rows}
+
+
 def remove_follower(tx: Tx, actor_uri: str, *, actor_id: ActorId | None = None) -> int:
     """Forget a follower of one of our actors, or of all; how many rows that were."""
     theirs = sa.select(remote_actor.c.id).where(remote_actor.c.uri == actor_uri)

@@ -227,6 +227,13 @@ def cancel_for_mailing(tx: Tx, mailing_ids: Sequence[MailingId], *, now: datetim
     return _cancel(tx, delivery.c.mailing_id.in_(mailing_ids), "stopped", now)
 
 
+def close_inboxes(tx: Tx, inbox_ids: Sequence[InboxId], *, now: datetime) -> None:
+    """Nothing goes to these inboxes any more, until somebody follows from there again."""
+    for chunk in chunks(inbox_ids):
+        _cancel(tx, delivery.c.inbox_id.in_(chunk), "blocked", now)
+        tx.execute(sa.update(inbox).where(inbox.c.id.in_(chunk)).values(gone_at=to_ms(now)))
+
+
 def _cancel(tx: Tx, condition: sa.ColumnElement[bool], answer: str, now: datetime) -> int:
     cancelled = tx.execute(
         sa.update(delivery)

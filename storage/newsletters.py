@@ -1,5 +1,7 @@
 """The publication itself: one row, and its local actors with their keys."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -144,6 +146,30 @@ def local_actors(tx: Tx) -> list[LocalActor]:
     """All actors of ours, the oldest first."""
     columns = [actor.c[name] for name in LocalActor.__dataclass_fields__]
     return [LocalActor(*row) for row in tx.rows(sa.select(*columns).order_by(actor.c.id))]
+
+
+def local_actor(tx: Tx, actor_id: ActorId) -> LocalActor:
+    """One actor of ours, as it is now. Raises NotThere."""
+    for one in local_actors(tx):
+        if one.id == actor_id:
+            return one
+    raise NotThere(str(actor_id))
+
+
+def set_aliases(tx: Tx, actor_id: ActorId, aliases: Sequence[str]) -> None:
+    """Other ids of the same (FEP-7628)."""
+    tx.execute(
+        sa.update(actor)
+        .where(actor.c.id == actor_id)
+        .values(also_known_as_json=json.dumps(list(aliases)))
+    )
+    touch(tx)
+
+
+def set_moved_to(tx: Tx, actor_id: ActorId, target: str | None) -> None:
+    """Where the actor has gone; None if it is here."""
+    tx.execute(sa.update(actor).where(actor.c.id == actor_id).values(moved_to=target))
+    touch(tx)
 
 
 def keys_of(tx: Tx, actor_id: ActorId) -> list[LocalKey]:

@@ -1,6 +1,7 @@
 """Remote actors, their keys and their hosts, as we last saw them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +11,8 @@ from storage.ids import RemoteActorId
 from storage.schema import peer, remote_actor, remote_key
 from storage.store import Tx
 from storage.times import from_ms, to_ms
+
+_CHUNK = 500  # Bound values in one statement.
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +103,31 @@ def keep_actor(tx: Tx, snapshot: ActorSnapshot, *, now: datetime) -> RemoteActor
 
 def find_actor(tx: Tx, uri: str) -> KeptActor | None:
     """The actor of this id, if we ever met it."""
-    names = list(KeptActor.__dataclass_fields__)
-    row = tx.row(
-        sa.select(*(remote_actor.c[name] for name in names)).where(remote_actor.c.uri == uri)
+    found = find_actors(tx, [uri])
+    return found[0] if found else None
+
+
+def find_actors(tx: Tx, uris: Sequence[str]) -> list[KeptActor]:
+    """The actors of these ids, as far as we ever met them."""
+    columns = [remote_actor.c[name] for name in KeptActor.__dataclass_fields__]
+    found = []
+    for start in range(0, len(uris), _CHUNK):
+        chunk = list(uris[start : start + _CHUNK])
+        for row in tx.rows(sa.select(*columns).where(remote_actor.c.uri.in_(chunk))):
+            found.append(KeptActor(*(*row[:-2], from_ms(row[-2]), from_ms(row[-1]))))
+    return found
+
+
+def actor_by_handle(tx: Tx, username: str, host: str) -> str | None:
+    """Id of the actor that we know under `username@host`."""
+    found: str | None = tx.scalar(
+        sa.select(remote_actor.c.uri).where(
+            sa.func.lower(remote_actor.c.username) == username.lower(),
+            remote_actor.c.host == host.lower(),
+            remote_actor.c.deleted_at.is_(None),
+        )
     )
-    if row is None:
-        return None
-    return KeptActor(*(*row[:-2], from_ms(row[-2]), from_ms(row[-1])))
+    return found
 
 
 def find_key(tx: Tx, uri: str) -> KeptKey | None:

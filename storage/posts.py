@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage.errors import Conflict, NotThere
-from storage.ids import FounderId, MediaId, PostId, TopicId
+from storage.ids import FounderId, MediaId, PostId, ReplyId, TopicId
 from storage.newsletters import touch
 from storage.schema import media, old_slug, post, post_topic, post_version
 from storage.store import Tx
@@ -49,6 +49,7 @@ class Post:
     cover_alt: str
     fediverse_teaser: str
     article_form: str
+    hashtags: str
     audience: str
     to_web: bool
     to_fediverse: bool
@@ -84,6 +85,8 @@ class Draft:
     to_fediverse: bool = True
     to_email: bool = True
     second_thoughts_ms: int | None = None
+    hashtags: str = ""  # Beside the topics; without '#', between spaces.
+    audience: str = "public"  # unlisted, followers; direct: an answer to one person
 
 
 _TIMES = ("saved_at", "scheduled_at", "published_at", "updated_at", "withdrawn_at")
@@ -193,8 +196,13 @@ def create_draft(
     now: datetime,
     kind: str = "issue",
     founder_id: FounderId | None = None,
+    answers: tuple[str, ReplyId] | None = None,
 ) -> PostId:
-    """A new draft; `slug` must be free (`free_slug`)."""
+    """A new draft; `slug` must be free (`free_slug`).
+
+    `answers` is the object id and the row that a Note answers.
+    """
+    in_reply_to, reply_id = answers or (None, None)
     found = tx.execute(
         sa.insert(post)
         .values(
@@ -203,6 +211,8 @@ def create_draft(
             kind=kind,
             state="draft",
             founder_id=founder_id,
+            in_reply_to=in_reply_to,
+            reply_id=reply_id,
             created_at=to_ms(now),
             saved_at=to_ms(now),
             **_columns_of(draft),

@@ -268,7 +268,9 @@ post = Table(
     _ref("audio_media_id", "media", nullable=True),
     _words("fediverse_teaser"),  # Empty: the summary.
     Column("article_form", Text, nullable=False, server_default=""),  # Empty: the default form.
-    Column("audience", Text, nullable=False, server_default="public"),  # unlisted, followers
+    _words("hashtags"),  # Beside the topics' own; without '#', between spaces.
+    # unlisted, followers; direct: an answer to one person
+    Column("audience", Text, nullable=False, server_default="public"),
     _flag("to_web", True),
     _flag("to_fediverse", True),
     _flag("to_email", True),
@@ -751,6 +753,7 @@ reply = Table(
     _words("author_name"),  # For mail: as written; for actors the actor row is newer.
     Column("content_html", Text, nullable=False),  # Sanitised already.
     Column("url", Text, nullable=True),
+    Column("context", Text, nullable=True),  # The conversation as its author's server names it.
     Column("visibility", Text, nullable=False),  # public, unlisted, followers, direct
     Column("state", Text, nullable=False),  # pending, approved, hidden, deleted
     _flag("mention"),  # Not below an issue, only addressed to us.

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from storage.errors import Conflict, NotThere
 from storage.ids import PostId, TopicId
 from storage.newsletters import touch
-from storage.schema import post_topic, subscriber, subscription, topic
+from storage.schema import actor, post_topic, subscriber, subscription, topic
 from storage.store import Tx
 from storage.times import to_ms
 
@@ -45,6 +45,29 @@ def topic_by_slug(tx: Tx, slug: str) -> Topic:
     row = tx.row(sa.select(*_COLUMNS).where(topic.c.slug == slug))
     if row is None:
         raise NotThere(slug)
+    return Topic(*row)
+
+
+def topics_without_actor(tx: Tx) -> list[Topic]:
+    """Public topics that nobody can follow yet."""
+    theirs = sa.select(actor.c.topic_id).where(actor.c.topic_id.is_not(None))
+    query = sa.select(*_COLUMNS).where(topic.c.public, topic.c.id.not_in(theirs))
+    return [Topic(*row) for row in tx.rows(query.order_by(topic.c.id))]
+
+
+def topic_names(tx: Tx) -> dict[TopicId, str]:
+    """User names of the topics that can be followed."""
+    rows = tx.rows(
+        sa.select(actor.c.topic_id, actor.c.username).where(actor.c.topic_id.is_not(None))
+    )
+    return {TopicId(topic_id): username for topic_id, username in rows}
+
+
+def get_topic(tx: Tx, topic_id: TopicId) -> Topic:
+    """One topic. Raises NotThere."""
+    row = tx.row(sa.select(*_COLUMNS).where(topic.c.id == topic_id))
+    if row is None:
+        raise NotThere(str(topic_id))
     return Topic(*row)
 
 

@@ -1,4 +1,4 @@
-"""`subscribers`, `followers`, `founder`, `block`: lists of people, in and out."""
+"""`subscribers`, `founder`: lists of people, in and out."""
 
 import csv
 import sys
@@ -18,10 +18,8 @@ from fediletter.importing import Report, import_file
 from fediletter.installation import open_store
 from fediletter.newsletter.tokens import Tokens
 from fediletter.sealing import load_vault
-from storage import audit, blocks, founders
-from storage import followers as kept_followers
+from storage import audit, founders
 from storage.errors import Conflict, NotThere
-from storage.newsletters import local_actors
 from storage.store import Store, Tx
 
 T = TypeVar("T")
@@ -116,29 +114,6 @@ def export(ctx: click.Context) -> None:
     _with_store(ctx, run)
 
 
-# --- followers -------------------------------------------------------------------------------
-
-
-@click.group()
-def followers() -> None:
-    """Followers on the fediverse."""
-
-
-@followers.command("export")
-@click.pass_context
-def export_followers(ctx: click.Context) -> None:
-    """Write the followers' handles as CSV to stdout, in Mastodon's form."""
-
-    def look(tx: Tx) -> list[str]:
-        own = next(one for one in local_actors(tx) if one.kind == "newsletter")
-        found = kept_followers.list_followers(tx, own.id, limit=1_000_000)
-        return [f"{one.username}@{one.host}" for one in found]
-
-    writer = csv.writer(sys.stdout, lineterminator="\r\n")
-    writer.writerow(["Account address"])
-    writer.writerows([one] for one in _with_store(ctx, lambda store: store.submit(look).result()))
-
-
 # --- founders --------------------------------------------------------------------------------
 
 
@@ -220,71 +195,3 @@ def remove(ctx: click.Context, email: str) -> None:
         _with_store(ctx, lambda store: store.submit(work).result())
     except NotThere as nobody:
         raise AppError(404, "Nobody with this address may enter.") from nobody
-
-
-# --- blocks ----------------------------------------------------------------------------------
-
-
-@click.group()
-def block() -> None:
-    """Blocked actors and domains."""
-
-
-def _kind(value: str) -> str:
-    return "actor" if value.startswith(("https://", "http://")) else "domain"
-
-
-@block.command("add")
-@click.argument("value")
-@click.option("--note", default="")
-@click.pass_context
-def add_block(ctx: click.Context, value: str, note: str) -> None:
-    """Block an actor (its id) or a domain."""
-
-    def work(tx: Tx) -> None:
-        blocks.add_block(tx, _kind(value), value.lower(), note=note, now=_now())
-        audit.write(tx, "block", channel="cli", subject=_kind(value), now=_now())
-
-    _with_store(ctx, lambda store: store.submit(work).result())
-
-
-@block.command("remove")
-@click.argument("value")
-@click.pass_context
-def remove_block(ctx: click.Context, value: str) -> None:
-    """Lift a block."""
-    lifted = _with_store(
-        ctx, lambda store: store.submit(blocks.remove_block, value.lower()).result()
-    )
-    if not lifted:
-        raise AppError(404, "This was not blocked.")
-
-
-@block.command("list")
-@click.pass_context
-def list_blocks(ctx: click.Context) -> None:
-    """What is blocked."""
-    for one in _with_store(ctx, lambda store: store.submit(blocks.all_blocks).result()):
-        click.echo(f"{one.kind}\t{one.value}\t{one.note}")
-
-
-@block.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.pass_context
-def import_blocks(ctx: click.Context, file: Path) -> None:
-    """Take in Mastodon's CSV of blocked domains."""
-    with file.open(encoding="utf-8-sig", newline="") as text:
-        rows = list(csv.DictReader(text))
-    domains = [
-        value.strip().lower()
-        for row in rows
-        if (value := row.get("#domain") or row.get("domain") or "").strip()
-    ]
-
-    def work(tx: Tx) -> int:
-        return sum(
-            blocks.add_block(tx, "domain", domain, note=file.name, now=_now()) for domain in domains
-        )
-
-    added = _with_store(ctx, lambda store: store.submit(work).result())
-    click.echo(words_here().gettext("{count} domains blocked.", count=added))

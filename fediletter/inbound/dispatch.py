@@ -14,7 +14,7 @@ from typing import TypeAlias
 from federation.errors import FederationError
 from federation.inbox import VerifiedActivity, reopen
 from federation.origins import host_of
-from fediletter.inbound import follow, profile, reaction, removal, reply
+from fediletter.inbound import follow, profile, quote, reaction, removal, reply
 from fediletter.inbound.facts import Apply
 from fediletter.services import Services
 from storage import received
@@ -40,6 +40,7 @@ _HANDLERS: dict[str, Handler] = {
     "Block": follow.block,
     "Move": profile.move,
     "Flag": profile.flag,
+    "QuoteRequest": quote.quote_request,
 }
 
 

@@ -7,22 +7,21 @@ import secrets
 
 from federation.inbox import VerifiedActivity
 from federation.origins import host_of
+from fediletter.inbound.answering import answer_in_person
 from fediletter.inbound.facts import Apply, actor_now, actor_row, ignore
-from fediletter.keyring import OwnActor
 from fediletter.limits import FOLLOWS_PER_HOST_HOUR
-from fediletter.rendering.activities import Outgoing, accept, proven, reject
+from fediletter.rendering.activities import accept, reject
 from fediletter.services import Services
-from storage.activities import keep_activity
 from storage.followers import add_follower, is_follower, recent_from_host, remove_follower
-from storage.lanes import inbox_for, send_activity
-from storage.peers import KeptActor
+from storage.lanes import inbox_for
+from storage.newsletters import local_actor
 from storage.received import is_buried
 from storage.store import Tx
 
 
 async def follow(services: Services, activity: VerifiedActivity) -> Apply:
     """Keep the follower and accept; a repeated Follow is accepted again under its new id."""
-    target = await _target(services, activity.object_id)
+    target = await services.keyring.by_uri(activity.object_id)
     if target is None:
         return ignore("follows nobody of ours")
     fetched = await actor_now(services, activity.actor)
@@ -37,8 +36,13 @@ async def follow(services: Services, activity: VerifiedActivity) -> Apply:
         if row is None or row.deleted_at is not None:
             return "the actor is gone"
         if target.row.kind == "instance":
-            _answer(tx, target, row, reject(activity.document, target.uri, links, token=token))
+            no = reject(activity.document, target.uri, links, token=token)
+            answer_in_person(tx, target, row, no, now=now)
             return "nobody follows the instance actor"
+        if local_actor(tx, target.id).moved_to:
+            no = reject(activity.document, target.uri, links, token=token)
+            answer_in_person(tx, target, row, no, now=now)
+            return "follows an account that has moved"
         known = is_follower(tx, target.id, row.id)
         parked = not known and recent_from_host(tx, row.host, now=now) >= FOLLOWS_PER_HOST_HOUR
         inbox_url = row.shared_inbox_url or row.inbox_url
@@ -56,34 +60,16 @@ async def follow(services: Services, activity: VerifiedActivity) -> Apply:
         )
         if parked:
             return "too many new followers of one host: parked"
-        _answer(tx, target, row, accept(activity.document, target.uri, links, token=token))
+        yes = accept(activity.document, target.uri, links, token=token)
+        answer_in_person(tx, target, row, yes, now=now)
         return None
-
-    def _answer(tx: Tx, own: OwnActor, row: KeptActor, outgoing: Outgoing) -> None:
-        outgoing = proven(outgoing, own.ed25519, now=now)
-        activity_id = keep_activity(
-            tx,
-            uri=outgoing.uri,
-            actor_id=own.id,
-            type=outgoing.type,
-            object_uri=outgoing.object_uri,
-            body=outgoing.body,
-            digest=outgoing.digest,
-            listed=False,
-            now=now,
-        )
-        # To the personal inbox: GoToSocial checks whose it is (R11).
-        inbox_id = inbox_for(tx, row.inbox_url, host=host_of(row.inbox_url), shared=False)
-        send_activity(
-            tx, activity_id, [inbox_id], object_uri=outgoing.object_uri, urgent=True, now=now
-        )
 
     return apply
 
 
 async def block(services: Services, activity: VerifiedActivity) -> Apply:
     """Somebody blocks us: they are no follower any more."""
-    target = await _target(services, activity.object_id)
+    target = await services.keyring.by_uri(activity.object_id)
     if target is None:
         return ignore("blocks nobody of ours")
 
@@ -92,10 +78,3 @@ async def block(services: Services, activity: VerifiedActivity) -> Apply:
         return None
 
     return apply
-
-
-async def _target(services: Services, object_id: str | None) -> OwnActor | None:
-    for own in await services.keyring.all():
-        if own.uri == object_id:
-            return own
-    return None

@@ -15,6 +15,8 @@ from federation.errors import BadKey, DocumentGone, FederationError, NotProven, 
 from federation.fetch import Fetcher
 from federation.inbox import Claim, VerifiedActivity, verify
 from federation.keys import KnownKey, public_key
+from federation.signatures.cavage import CavageClaim
+from federation.signatures.rfc9421 import MessageClaim
 from fediletter.limits import KEY_REFRESH, NEGATIVE_KEY_CACHE, NEGATIVE_KEYS
 from fediletter.services import Services
 from storage.peers import ActorSnapshot, KeptKey, find_key, keep_actor
@@ -45,6 +47,23 @@ class KeyLookup:
                 if not self._may_refresh(claim.key_id, kept, now):
                     raise
         return verify(claim, await self._fetched(claim.key_id, now=now))
+
+    async def owner(self, signature: CavageClaim | MessageClaim, *, now: datetime) -> str:
+        """Whose key made the signature of a request that claims no actor.
+
+        Raises:
+            NotProven: No key of the claimed id made it.
+            TryFetchLater: The key cannot be had at present.
+        """
+        kept = await self._services.store.read(find_key, signature.key_id)
+        if kept is not None and signature.is_by(_known(kept).key):
+            return kept.owner
+        if kept is not None and not self._may_refresh(signature.key_id, kept, now):
+            raise NotProven("the signature is not of this key")
+        key = await self._fetched(signature.key_id, now=now)
+        if not signature.is_by(key.key):
+            raise NotProven("the signature is not of this key")
+        return key.owner
 
     async def _fetched(self, key_id: str, *, now: datetime) -> KnownKey:
         failure = self._failures.get(key_id)

@@ -8,6 +8,9 @@ import logging
 from federation.errors import FederationError, NotTheActor, TryFetchLater
 from federation.inbox import InboxRequest, VerifiedActivity, examine
 from federation.origins import host_of
+from federation.signatures import cavage, rfc9421
+from federation.signatures.cavage import CavageClaim
+from federation.signatures.rfc9421 import MessageClaim
 from fediletter.inbound.keys import KeyLookup, is_gone
 from fediletter.services import Services
 from storage import received
@@ -69,6 +72,29 @@ class Receiver:
                 return
             raise
         await self._services.store.write(self._keep, activity)
+
+    async def may_read(self, request: InboxRequest, *, hosts: frozenset[str]) -> bool:
+        """Whether a signed GET comes from one of these hosts, for what is not public.
+
+        Nothing is fetched for a signature that names a key elsewhere: strangers cannot make us ask
+        anybody (IN-9).
+        """
+        now = self._services.clock.now()
+        try:
+            signature: CavageClaim | MessageClaim
+            if request.header("signature-input") is not None:
+                signature = rfc9421.examine(
+                    request, hosts=self._hosts, schemes=self._schemes, now=now
+                )
+            else:
+                signature = cavage.examine(request, hosts=self._hosts, now=now)
+            if host_of(signature.key_id) not in hosts:
+                return False
+            owner = await self._keys.owner(signature, now=now)
+        except FederationError:
+            return False
+        host = host_of(owner)
+        return host in hosts and not await self._services.store.read(is_blocked, owner, host)
 
     async def _is_known(self, actor_id: str) -> bool:
         return await self._services.store.read(find_actor, actor_id) is not None

@@ -11,6 +11,8 @@ from fediletter.services import Services
 from storage.conversations import delete_all_of, delete_reply, reply_by_uri, unreact
 from storage.followers import follow_of, remove_follower
 from storage.peers import mark_deleted
+from storage.polls import forget_votes
+from storage.quotes import forget_quote
 from storage.received import bury
 from storage.store import Tx
 
@@ -24,14 +26,14 @@ async def undo(services: Services, activity: VerifiedActivity) -> Apply:
     inner_types = types_of(inner)
     if isinstance(inner, dict) and id_of(inner.get("actor")) not in (None, activity.actor):
         return ignore("undoes what somebody else did")
-    own = {one.uri: one.id for one in await services.keyring.all()}
+    followed = id_of(inner.get("object")) if isinstance(inner, dict) else None
+    own = await services.keyring.by_uri(followed)
     now = services.clock.now()
 
     def apply(tx: Tx) -> str | None:
         done = False
-        followed = id_of(inner.get("object")) if isinstance(inner, dict) else None
         if "Follow" in inner_types or (not inner_types and inner_id):
-            target = own.get(followed or "")
+            target = None if own is None else own.id
             if target is None and inner_id is not None:
                 target = follow_of(tx, activity.actor, inner_id)
             done = target is not None and bool(remove_follower(tx, activity.actor, actor_id=target))
@@ -65,12 +67,14 @@ async def delete(services: Services, activity: VerifiedActivity) -> Apply:
         if target == activity.actor:
             remove_follower(tx, activity.actor)
             delete_all_of(tx, activity.actor)
+            forget_votes(tx, activity.actor)
             mark_deleted(tx, activity.actor, now=now)
             return None
         bury(tx, target, activity.actor, now=now)
         found = reply_by_uri(tx, target)
         if found is None:
-            return "nothing of this is here yet"
+            gone = forget_quote(tx, target, activity.actor)
+            return None if gone else "nothing of this is here yet"
         if found.actor_uri != activity.actor:
             return "is of another author"
         delete_reply(tx, found.id)

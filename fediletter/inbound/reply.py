@@ -19,11 +19,13 @@ from federation.reading import (
     visibility_of,
 )
 from fediletter.inbound.facts import Apply, actor_now, actor_row, ignore, our_post
+from fediletter.inbound.vote import apply_ballot, ballot_of
 from fediletter.limits import REMOTE_HTML_BYTES, REPLIES_PER_ACTOR_HOUR, REPLIES_PER_ISSUE
 from fediletter.newsletter.html import from_remote, plain_name
 from fediletter.services import Services
 from storage.conversations import (
     NewReply,
+    answered_reply,
     edit_reply,
     keep_reply,
     reply_by_uri,
@@ -38,7 +40,10 @@ _KINDS = frozenset({"Note", "Article", "Page", "Question", "Image", "Video", "Au
 
 
 async def create(services: Services, activity: VerifiedActivity) -> Apply:
-    """Keep the answer; it is shown when a founder approves it."""
+    """Count a vote, or keep an answer, which is shown when a founder approves it."""
+    ballot = ballot_of(activity, services.links)
+    if ballot is not None:
+        return apply_ballot(services, activity, ballot)
     note = first(activity.document.get("object"))
     wrong = _why_not(note, activity.actor)
     if wrong is not None:
@@ -76,6 +81,7 @@ async def create(services: Services, activity: VerifiedActivity) -> Apply:
             remote_actor_id=row.id,
             author_name=plain_name(row.name or row.username, 200),
             url=url_of(note.get("url")),
+            context=id_of(note.get("context")) or id_of(note.get("conversation")),
         )
         state = "approved" if trusted and visibility in ("public", "unlisted") else "pending"
         return None if keep_reply(tx, new, state=state, now=now) else "is here already"
@@ -102,6 +108,10 @@ def _place(
 ) -> tuple[PostId, ReplyId | None] | None:
     for uri in ids_of(note.get("inReplyTo"))[:5]:
         post = our_post(tx, services.links, uri)
+        if post is not None and post.kind == "note":
+            # Below an answer of ours: in the conversation of its letter.
+            answered = answered_reply(tx, post.id)
+            return answered.post_id, answered.id
         if post is not None:
             return post.id, None
         parent = reply_by_uri(tx, uri)

@@ -19,17 +19,21 @@ from fediletter.keyring import OwnActor
 from fediletter.links import Links
 from fediletter.mail.compose import CannotCompose, IssueLetter, Sender, compose_issue
 from fediletter.mail.letter import LetterContent, render_letter
+from fediletter.newsletter.conversations import around
 from fediletter.newsletter.html import from_markdown
 from fediletter.newsletter.slugs import slug_of
 from fediletter.newsletter.typography import NBSP, french
+from fediletter.outbound.say import later_than, say
+from fediletter.outbound.topics import Announcers, announce_changes, announcers, unannounce
 from fediletter.rendering import activities
 from fediletter.rendering.activities import Outgoing
+from fediletter.rendering.documents import Around, document_of
 from fediletter.rendering.objects import image_of
 from fediletter.services import Services
 from fediletter.settings import LANGUAGES, Settings
 from fediletter.words import words
 from storage import audit, fan_outs, mailings, posts
-from storage.activities import keep_activity, unlist
+from storage.activities import unlist
 from storage.errors import Conflict, NotThere
 from storage.ids import FounderId, PostId, TopicId
 from storage.newsletters import Newsletter, get_newsletter
@@ -76,13 +80,18 @@ async def publish(
     if prepared.post.version != version:
         raise changed_meanwhile()
     own = await services.keyring.newsletter()
-    if prepared.create is not None:
-        create = activities.proven(prepared.create, own.ed25519, now=now)
-        prepared = replace(prepared, create=create)
+    by_topic = await announcers(services)
     window = second_thoughts(services.settings, prepared.post)
     try:
         await services.store.write(
-            _commit, prepared, own, founder_id=founder_id, start_at=now + window, now=now
+            _commit,
+            prepared,
+            own,
+            by_topic,
+            services.links,
+            founder_id=founder_id,
+            start_at=now + window,
+            now=now,
         )
     except Conflict as late:
         raise changed_meanwhile() from late
@@ -149,22 +158,24 @@ async def revise(
     """
     now = services.clock.now()
     own = await services.keyring.newsletter()
+    by_topic = await announcers(services)
 
     def work(tx: Tx) -> None:
-        posts.save_draft(tx, post_id, draft, version=version, now=now, founder_id=founder_id)
-        set_topics(tx, post_id, topic_ids)
         before = posts.get_post(tx, post_id)
-        updated_at = _later_than(before, now)
+        # Who got it before keeps the right to it.
+        kept = replace(draft, audience=before.audience)
+        posts.save_draft(tx, post_id, kept, version=version, now=now, founder_id=founder_id)
+        set_topics(tx, post_id, topic_ids)
+        updated_at = later_than(before, now)
         posts.mark_edited(tx, post_id, version=version + 1, updated_at=updated_at)
         audit.write(tx, "edit", subject=str(post_id), founder_id=founder_id, now=now)
         post = posts.get_post(tx, post_id)
         if not post.to_fediverse:
             return
-        outgoing = activities.update(
-            post, services.links, get_newsletter(tx), token=secrets.token_urlsafe(16)
-        )
-        outgoing = activities.proven(outgoing, own.ed25519, now=now)
-        _send(tx, outgoing, own, post, audience="holders", start_at=now, now=now)
+        document = document_of(post, services.links, around(tx, post))
+        outgoing = activities.update(document, services.links, token=secrets.token_urlsafe(16))
+        say(tx, outgoing, own, post, audience="holders", start_at=now, now=now)
+        announce_changes(tx, by_topic, post, services.links, start_at=now, now=now)
 
     try:
         await services.store.write(work)
@@ -181,6 +192,7 @@ async def withdraw(
     """
     now = services.clock.now()
     own = await services.keyring.newsletter()
+    by_topic = await announcers(services)
 
     def work(tx: Tx) -> None:
         post = posts.get_post(tx, post_id)
@@ -189,10 +201,12 @@ async def withdraw(
         audit.write(tx, "withdraw", subject=str(post_id), founder_id=founder_id, now=now)
         if not post.to_fediverse:
             return
-        outgoing = activities.delete(post, services.links, token=secrets.token_urlsafe(16), now=now)
-        outgoing = activities.proven(outgoing, own.ed25519, now=now)
+        unannounce(tx, by_topic, post, services.links, now=now)
+        document = document_of(post, services.links, around(tx, post))
+        token = secrets.token_urlsafe(16)
+        outgoing = activities.delete(post, document, services.links, token=token, now=now)
         unlist(tx, outgoing.object_uri)
-        _send(tx, outgoing, own, post, audience="holders", start_at=now, now=now)
+        say(tx, outgoing, own, post, audience="holders", start_at=now, now=now)
 
     try:
         await services.store.write(work)
@@ -212,6 +226,8 @@ async def stop(services: Services, post_id: PostId, *, founder_id: FounderId | N
     def work(tx: Tx) -> bool:
         untouched = fan_outs.stop_post(tx, post_id, now=now)
         if untouched:
+            post = posts.get_post(tx, post_id)
+            unlist(tx, services.links.post_object(post.kind, post.public_id))
             posts.back_to_draft(tx, post_id, public_id=new_public_id())
         audit.write(tx, "stop", subject=str(post_id), founder_id=founder_id, now=now)
         return untouched
@@ -268,7 +284,9 @@ def _final_slug(tx: Tx, post: Post) -> str:
 
 
 def _render(post: Post, letter: Newsletter, links: Links, settings: Settings) -> _Prepared:
-    create = activities.create(post, links, letter) if post.to_fediverse else None
+    create = None
+    if post.to_fediverse:
+        create = activities.create(document_of(post, links, Around(letter)))
     templates = {}
     if post.to_email:
         for language in LANGUAGES:
@@ -360,6 +378,8 @@ def _commit(
     tx: Tx,
     prepared: _Prepared,
     own: OwnActor,
+    by_topic: Announcers,
+    links: Links,
     *,
     founder_id: FounderId | None,
     start_at: datetime,
@@ -371,43 +391,12 @@ def _commit(
         tx, post.id, version=post.version, slug=post.slug, published_at=post.published_at
     )
     if prepared.create is not None:
-        _send(tx, prepared.create, own, post, audience="followers", start_at=start_at, now=now)
+        say(tx, prepared.create, own, post, audience="followers", start_at=start_at, now=now)
+        announce_changes(tx, by_topic, post, links, start_at=start_at, now=now)
     if prepared.templates:
         mailing_id = mailings.create_mailing(tx, post.id, prepared.templates, now=now)
         fan_outs.fan_out_mailing(tx, mailing_id, start_at=start_at, now=now)
     audit.write(tx, "publish", subject=str(post.id), founder_id=founder_id, now=now)
-
-
-def _send(
-    tx: Tx,
-    outgoing: Outgoing,
-    own: OwnActor,
-    post: Post,
-    *,
-    audience: str,
-    start_at: datetime,
-    now: datetime,
-) -> None:
-    activity_id = keep_activity(
-        tx,
-        uri=outgoing.uri,
-        actor_id=own.id,
-        type=outgoing.type,
-        object_uri=outgoing.object_uri,
-        body=outgoing.body,
-        digest=outgoing.digest,
-        listed=outgoing.listed and post.audience == "public",
-        post_id=post.id,
-        now=now,
-    )
-    fan_outs.fan_out_activity(tx, activity_id, audience=audience, start_at=start_at, now=now)
-
-
-def _later_than(post: Post, now: datetime) -> datetime:
-    """A whole second after `published` and after the last `updated` (R6)."""
-    assert post.published_at is not None  # noqa: S101 (published)
-    last = post.updated_at or post.published_at
-    return max(now.replace(microsecond=0), last + timedelta(seconds=1))
 
 
 def _set_back(tx: Tx, post_id: PostId) -> None:

@@ -11,17 +11,9 @@ from typing import Any, TypeAlias
 from federation.digests import sha256_base64
 from federation.keys import Signer
 from federation.proofs import with_proof
-from federation.reading import id_of
+from federation.reading import PUBLIC, id_of
 from fediletter.links import Links
-from fediletter.rendering.objects import (
-    ARTICLE_CONTEXT,
-    AS,
-    addressing,
-    article_of,
-    tombstone_of,
-    when,
-)
-from storage.newsletters import Newsletter
+from fediletter.rendering.objects import AS, OBJECT_CONTEXT, tombstone_of, when
 from storage.posts import Post
 
 Document: TypeAlias = dict[str, Any]
@@ -44,31 +36,109 @@ def encode(document: Document) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def create(post: Post, links: Links, newsletter: Newsletter) -> Outgoing:
-    """The Create of a post that has `published_at`."""
-    return _about(post, links, "Create", article_of(post, links, newsletter), None, ARTICLE_CONTEXT)
+def create(object: Document) -> Outgoing:
+    """The Create of an object of ours; its id follows from the object's."""
+    return _about("Create", object, f"{object['id']}/activity", OBJECT_CONTEXT)
 
 
-def update(post: Post, links: Links, newsletter: Newsletter, *, token: str) -> Outgoing:
-    """The Update of an edited post, with its whole object and a newer `updated`."""
-    document = article_of(post, links, newsletter)
-    return _about(post, links, "Update", document, token, ARTICLE_CONTEXT)
+def update(object: Document, links: Links, *, token: str) -> Outgoing:
+    """The Update of an object, whole: peers replace what they have (ActivityPub §7.3)."""
+    return _about("Update", object, links.activity(token), OBJECT_CONTEXT)
 
 
-def delete(post: Post, links: Links, *, token: str, now: datetime) -> Outgoing:
-    """The Delete of a withdrawn post."""
+def delete(post: Post, object: Document, links: Links, *, token: str, now: datetime) -> Outgoing:
+    """The Delete of a post that was `object` until now."""
     tombstone = tombstone_of(post, links) | {"deleted": when(now)}
-    return _about(post, links, "Delete", tombstone, token, [AS])
+    uri = links.activity(token)
+    return _about("Delete", tombstone, uri, [AS], addressed=object)
 
 
-def accept(follow: Document, actor: str, links: Links, *, token: str) -> Outgoing:
-    """The Accept of a Follow, embedding it with its id (R11)."""
-    return _answer("Accept", follow, actor, links, token)
+def announce(
+    actor: str, object_uri: str, links: Links, *, author: str, token: str, now: datetime
+) -> Outgoing:
+    """An actor of ours passes on what another of ours said: a topic its letters."""
+    uri = links.activity(token)
+    document = {
+        "@context": AS,
+        "id": uri,
+        "type": "Announce",
+        "actor": actor,
+        "published": when(now),
+        "to": [PUBLIC],
+        "cc": [f"{actor}/followers", author],
+        "object": object_uri,
+    }
+    return outgoing_of(uri, "Announce", object_uri, document, listed=True)
 
 
-def reject(follow: Document, actor: str, links: Links, *, token: str) -> Outgoing:
+def undo(done: Document, object_uri: str, links: Links, *, token: str) -> Outgoing:
+    """Take back an activity of ours. `object_uri` names what it was about."""
+    uri = links.activity(token)
+    inner = {name: value for name, value in done.items() if name not in ("@context", "proof")}
+    document = {
+        "@context": AS,
+        "id": uri,
+        "type": "Undo",
+        "actor": done["actor"],
+        "to": done["to"],
+        "cc": done["cc"],
+        "object": inner,
+    }
+    return outgoing_of(uri, "Undo", object_uri, document)
+
+
+def update_actor(document: Document, links: Links, *, token: str) -> Outgoing:
+    """The Update of an actor of ours: its whole document."""
+    uri, actor = links.activity(token), document["id"]
+    said = {
+        "@context": document["@context"],
+        "id": uri,
+        "type": "Update",
+        "actor": actor,
+        "to": [PUBLIC],
+        "cc": [f"{actor}/followers"],
+        "object": {name: value for name, value in document.items() if name != "@context"},
+    }
+    return outgoing_of(uri, "Update", actor, said)
+
+
+def move(actor: str, target: str, links: Links, *, token: str) -> Outgoing:
+    """The Move of an actor of ours to another account (FEP-7628)."""
+    uri = links.activity(token)
+    document = {
+        "@context": AS,
+        "id": uri,
+        "type": "Move",
+        "actor": actor,
+        "to": [f"{actor}/followers"],
+        "cc": [],
+        "object": actor,
+        "target": target,
+    }
+    return outgoing_of(uri, "Move", actor, document)
+
+
+def accept(
+    request: Document,
+    actor: str,
+    links: Links,
+    *,
+    token: str,
+    context: str | list[Any] = AS,
+    result: str | None = None,
+) -> Outgoing:
+    """The Accept of a Follow or of another request, embedding it with its id (R11).
+
+    `result` is what comes of it: the stamp of a quote.
+    """
+    return _answer("Accept", request, actor, links, token, context, result)
+
+
+def reject(
+    request: Document, actor: str, links: Links, *, token: str, context: str | list[Any] = AS
+) -> Outgoing:
     """The Reject of a Follow or of another request."""
-    return _answer("Reject", follow, actor, links, token)
+    return _answer("Reject", request, actor, links, token, context, None)
 
 
 def proven(outgoing: Outgoing, signer: Signer, *, now: datetime) -> Outgoing:
@@ -84,33 +154,45 @@ def proven(outgoing: Outgoing, signer: Signer, *, now: datetime) -> Outgoing:
 
 
 def _about(
-    post: Post, links: Links, type: str, object: Document, token: str | None, context: list[Any]
+    type: str,
+    object: Document,
+    uri: str,
+    context: list[Any],
+    *,
+    addressed: Document | None = None,
 ) -> Outgoing:
-    to, cc = addressing(post, links)
-    uri = f"{object['id']}/activity" if token is None else links.activity(token)
+    named = addressed or object
     document: Document = {
         "@context": context,
         "id": uri,
         "type": type,
-        "actor": links.actor(),
-        "to": to,
-        "cc": cc,
+        "actor": named["attributedTo"],
+        "to": named["to"],
+        "cc": named["cc"],
         "object": object,
     }
     if type == "Create":
         document["published"] = object["published"]
-    return _outgoing(uri, type, object["id"], document, listed=type == "Create")
+    return outgoing_of(uri, type, object["id"], document, listed=type == "Create")
 
 
-def _answer(type: str, request: Document, actor: str, links: Links, token: str) -> Outgoing:
+def _answer(
+    type: str,
+    request: Document,
+    actor: str,
+    links: Links,
+    token: str,
+    context: str | list[Any],
+    result: str | None,
+) -> Outgoing:
     uri = links.activity(token)
     kept = {
         name: value
         for name in ("id", "type", "actor", "object", "instrument")
         if (value := id_of(request.get(name)) if name != "type" else request.get(name))
     }
-    document = {
-        "@context": AS,
+    document: Document = {
+        "@context": context,
         "id": uri,
         "type": type,
         "actor": actor,
@@ -118,11 +200,14 @@ def _answer(type: str, request: Document, actor: str, links: Links, token: str) 
         "cc": [],
         "object": kept,
     }
-    return _outgoing(uri, type, str(kept.get("id", uri)), document, listed=False)
+    if result is not None:
+        document["result"] = result
+    return outgoing_of(uri, type, str(kept.get("id", uri)), document)
 
 
-def _outgoing(
-    uri: str, type: str, object_uri: str, document: Document, *, listed: bool
+def outgoing_of(
+    uri: str, type: str, object_uri: str, document: Document, *, listed: bool = False
 ) -> Outgoing:
+    """A document as the octets that are signed, sent and kept."""
     body = encode(document)
     return Outgoing(uri, type, object_uri, body, sha256_base64(body), listed)

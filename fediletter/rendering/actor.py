@@ -14,6 +14,7 @@ from fediletter.links import Links
 from fediletter.rendering.objects import when
 from storage.newsletters import Newsletter
 from storage.times import from_ms
+from storage.topics import Topic
 
 Document: TypeAlias = dict[str, Any]
 
@@ -94,6 +95,41 @@ def actor_document(
         document["alsoKnownAs"] = aliases
     if own.row.moved_to:
         document["movedTo"] = own.row.moved_to
+    return document
+
+
+def topic_document(
+    own: OwnActor,
+    links: Links,
+    newsletter: Newsletter,
+    topic: Topic,
+    *,
+    account_host: str,
+    icon: Document | None = None,
+) -> Document:
+    """The actor of a topic: it announces the letters of its topic and says nothing itself."""
+    said = topic.description or f"{newsletter.title}: {topic.name}"
+    newsletter_link = escape(links.profile)
+    document: Document = {
+        "@context": _CONTEXT,
+        **_base(own, links, "Service", from_ms(own.row.created_at)),
+        "preferredUsername": own.row.username,
+        "webfinger": f"{own.row.username}@{account_host}",
+        "name": f"{topic.name} · {newsletter.title}",
+        "summary": (
+            f"<p>{escape(said)}</p>"
+            f'<p><a href="{newsletter_link}">{escape(newsletter.title)}</a></p>'
+        ),
+        "url": links.topic(topic.slug),
+        "featured": f"{own.uri}/featured",
+        "featuredTags": f"{own.uri}/tags",
+        "manuallyApprovesFollowers": False,
+        "discoverable": topic.public,
+        "indexable": topic.public,
+        "attachment": [],
+    }
+    if icon is not None:
+        document["icon"] = icon
     return document
 
 

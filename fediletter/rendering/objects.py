@@ -30,7 +30,9 @@ TITLE_CAP = 200
 TEASER_CAP = 500
 _TAGS_CAP = 10
 
-ARTICLE_CONTEXT: list[Any] = [
+_TYPES = {"issue": "Article", "note": "Note", "poll": "Question"}
+
+OBJECT_CONTEXT: list[Any] = [
     AS,
     {
         "toot": "http://joinmastodon.org/ns#",
@@ -38,6 +40,11 @@ ARTICLE_CONTEXT: list[Any] = [
         "Hashtag": "as:Hashtag",
         "sensitive": "as:sensitive",
         "conversation": "ostatus:conversation",
+        "votersCount": "toot:votersCount",
+        "gts": "https://gotosocial.org/ns#",
+        "interactionPolicy": {"@id": "gts:interactionPolicy", "@type": "@id"},
+        "canQuote": {"@id": "gts:canQuote", "@type": "@id"},
+        "automaticApproval": {"@id": "gts:automaticApproval", "@type": "@id"},
     },
 ]
 
@@ -125,9 +132,11 @@ def article_of(
         "tag": hashtags_of(post, links),
         "conversation": f"{uri}/context",
         "context": f"{uri}/context",
-        **_collections(uri, counts or Counts()),
+        **collections_of(uri, counts or Counts()),
         "preview": preview_of(post, links, newsletter),
     }
+    if post.audience != "followers":
+        document |= quote_policy()
     if with_summary:
         document["summary"] = teaser
     if post.updated_at is not None:
@@ -158,12 +167,26 @@ def preview_of(post: Post, links: Links, newsletter: Newsletter) -> Document:
 
 
 def hashtags_of(post: Post, links: Links) -> list[Document]:
-    """The topics of a post as hashtags."""
+    """The topics of a post and its own hashtags, each once."""
+    found = {topic.hashtag: links.topic(topic.slug) for topic in post.topics if topic.public}
+    known = {name.casefold() for name in found}
+    for name in post.hashtags.split():
+        if name.casefold() not in known:
+            known.add(name.casefold())
+            found[name] = links.page("/")
     return [
-        {"type": "Hashtag", "name": f"#{topic.hashtag}", "href": links.topic(topic.slug)}
-        for topic in post.topics[:_TAGS_CAP]
-        if topic.public
+        {"type": "Hashtag", "name": f"#{name}", "href": href}
+        for name, href in list(found.items())[:_TAGS_CAP]
     ]
+
+
+def quote_policy() -> Document:
+    """Everybody may quote (FEP-044f).
+
+    Nothing is said of what we do not enforce: GoToSocial would wait for an Accept of each reply and
+    like (federation.md 5.1).
+    """
+    return {"interactionPolicy": {"canQuote": {"automaticApproval": [PUBLIC]}}}
 
 
 def image_of(post: Post, links: Links) -> Document | None:
@@ -189,14 +212,15 @@ def tombstone_of(post: Post, links: Links) -> Document:
     document: Document = {
         "id": links.post_object(post.kind, post.public_id),
         "type": "Tombstone",
-        "formerType": "Article" if post.kind == "issue" else "Note",
+        "formerType": _TYPES[post.kind],
     }
     if post.withdrawn_at is not None:
         document["deleted"] = when(post.withdrawn_at)
     return document
 
 
-def _collections(uri: str, counts: Counts) -> Document:
+def collections_of(uri: str, counts: Counts) -> Document:
+    """What readers did with an object, as counts (federation.md 9.7)."""
     replies = f"{uri}/replies"
     return {
         "replies": {

@@ -10,15 +10,20 @@ from fediletter.mail.addresses import BadAddress, parse_address
 from fediletter.media.uploads import store_image
 from fediletter.newsletter.posts import hashtag_of
 from fediletter.newsletter.slugs import slug_of
+from fediletter.outbound import answers as answering
+from fediletter.outbound.profile import tell_profile
+from fediletter.outbound.quotes import revoke
+from fediletter.outbound.topics import give_actors
 from fediletter.settings import LANGUAGES
 from fediletter.web.context import services_of
 from fediletter.web.desk import desk_page
 from fediletter.web.forms import file, one, read_form
 from fediletter.web.login import at_desk, session_at
-from storage import audit, conversations, followers, founders, subscribers, topics
-from storage.blocks import add_block
+from fediletter.web.pages import by_reply
+from storage import audit, conversations, followers, founders, quotes, subscribers, topics
+from storage.blocks import block
 from storage.errors import Conflict
-from storage.ids import ReplyId, TopicId
+from storage.ids import PostId, ReplyId, TopicId
 from storage.newsletters import get_newsletter, update_newsletter
 from storage.store import Tx
 
@@ -34,18 +39,83 @@ async def answers(request: Request) -> Response:
     states = ("pending", "approved", "hidden") if everything else ("pending",)
 
     def look(tx: Tx) -> dict[str, Any]:
+        replies = conversations.conversation(
+            tx,
+            limit=_PAGE,
+            before=int(before) if before.isdigit() else None,
+            states=states,
+        )
+        own = conversations.answers_to(tx, [reply.id for reply in replies])
         return {
             "newsletter": get_newsletter(tx),
-            "replies": conversations.conversation(
-                tx,
-                limit=_PAGE,
-                before=int(before) if before.isdigit() else None,
-                states=states,
-            ),
+            "replies": replies,
+            "answers": by_reply(own, services.links),
+            "quotes": quotes.list_quotes(tx, limit=_PAGE),
+            "reports": conversations.open_reports(tx, limit=_PAGE),
         }
 
     found = await services.store.read(look)
     return desk_page(request, "answers.html", everything=everything, size=_PAGE, **found)
+
+
+@at_desk
+async def answer_reply(request: Request) -> Response:
+    """Answer a reader."""
+    form = await read_form(request)
+    await answering.answer(
+        services_of(request),
+        ReplyId(int(request.path_params["reply_id"])),
+        one(form, "text").replace("\r\n", "\n"),
+        founder_id=session_at(request).founder.id,
+    )
+    return RedirectResponse("/desk/answers", 303)
+
+
+@at_desk
+async def own_answer(request: Request) -> Response:
+    """Correct an answer of ours, or take it back."""
+    services = services_of(request)
+    form = await read_form(request)
+    post_id = PostId(int(request.path_params["post_id"]))
+    founder_id = session_at(request).founder.id
+    if one(form, "action") == "withdraw":
+        await answering.withdraw_answer(services, post_id, founder_id=founder_id)
+    else:
+        version = one(form, "version")
+        await answering.revise_answer(
+            services,
+            post_id,
+            one(form, "text").replace("\r\n", "\n"),
+            version=int(version) if version.isdigit() else 0,
+            founder_id=founder_id,
+        )
+    return RedirectResponse("/desk/answers?all=1", 303)
+
+
+@at_desk
+async def revoke_quote(request: Request) -> Response:
+    """Take back the consent to a quote."""
+    await revoke(
+        services_of(request),
+        request.path_params["public_id"],
+        founder_id=session_at(request).founder.id,
+    )
+    return RedirectResponse("/desk/answers", 303)
+
+
+@at_desk
+async def settle_report(request: Request) -> Response:
+    """A report is dealt with."""
+    services = services_of(request)
+    report_id, now = int(request.path_params["report_id"]), services.clock.now()
+
+    def work(tx: Tx) -> None:
+        conversations.settle_report(tx, report_id, now=now)
+        founder_id = session_at(request).founder.id
+        audit.write(tx, "report", subject=str(report_id), founder_id=founder_id, now=now)
+
+    await services.store.write(work)
+    return RedirectResponse("/desk/answers", 303)
 
 
 @at_desk
@@ -61,8 +131,7 @@ async def decide(request: Request) -> Response:
         state = "approved" if action == "approve" else "hidden"
         found = conversations.decide(tx, reply_id, state=state)
         if action == "block" and found.actor_uri is not None:
-            add_block(tx, "actor", found.actor_uri, note="", now=now)
-            followers.remove_follower(tx, found.actor_uri)
+            block(tx, "actor", found.actor_uri, note="", now=now)
         audit.write(
             tx, action, subject=str(reply_id), founder_id=session_at(request).founder.id, now=now
         )
@@ -143,6 +212,7 @@ async def save_topic(request: Request) -> Response:
         await services.store.write(work)
     except Conflict:
         return await _topics(request, {"name": "There is a topic of this name."}, status=422)
+    await give_actors(services)
     return RedirectResponse("/desk/topics", 303)
 
 
@@ -162,7 +232,7 @@ async def settings_page(request: Request) -> Response:
 
 @at_desk
 async def save_settings(request: Request) -> Response:
-    """Save it; followers see the new profile at their next look."""
+    """Save it; followers get the new profile."""
     services = services_of(request)
     form = await read_form(request)
     newsletter = await services.store.read(get_newsletter)
@@ -208,6 +278,7 @@ async def save_settings(request: Request) -> Response:
         audit.write(tx, "settings", founder_id=founder.id, now=services.clock.now())
 
     await services.store.write(work)
+    await tell_profile(services)
     return RedirectResponse("/desk/settings?saved=1", 303)
 
 

@@ -7,24 +7,26 @@ Sources: federation.md 3.4, 5.4; security.md 6.1; interface.md section 4; perfor
 """
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 
-from fediletter.newsletter.html import from_markdown
+from fediletter.links import Links
+from fediletter.newsletter.html import SafeHtml, from_markdown
 from fediletter.rendering.objects import image_of, when
 from fediletter.web.context import STATIC, page, services_of
 from fediletter.web.kept import kept
 from fediletter.web.peers import wants_activity
 from storage import conversations, posts
 from storage.errors import NotThere
-from storage.ids import PostId
+from storage.ids import PostId, ReplyId
 from storage.newsletters import Newsletter, get_newsletter
 from storage.posts import Post
 from storage.store import Tx
-from storage.topics import Topic, all_topics, topic_by_slug
+from storage.topics import Topic, all_topics, get_topic, topic_by_slug, topic_names
 
 _ARCHIVE_PAGE = 20
 
@@ -59,12 +61,26 @@ async def profile(request: Request) -> Response:
     """The account's page for people: the front page. For servers the way to the actor."""
     services = services_of(request)
     if request.path_params["user"] != services.settings.account_user:
-        raise NotThere("profile")
+        return await _topic_profile(request)
     if wants_activity(request):
         response = RedirectResponse(services.links.actor(), 302)
         response.headers["Vary"] = "Accept"
         return response
     return await front(request)
+
+
+async def _topic_profile(request: Request) -> Response:
+    """`/@lin`: the page of the topic that this name announces."""
+    services = services_of(request)
+    own = await services.keyring.by_name(request.path_params["user"])
+    if own is None or own.row.topic_id is None:
+        raise NotThere("profile")
+    topic = await services.store.read(get_topic, own.row.topic_id)
+    response = RedirectResponse(
+        own.uri if wants_activity(request) else services.links.topic(topic.slug), 302
+    )
+    response.headers["Vary"] = "Accept"
+    return response
 
 
 @kept
@@ -73,21 +89,23 @@ async def topic_page(request: Request) -> Response:
     services = services_of(request)
     before = _cursor(request)
 
-    def look(tx: Tx) -> tuple[Newsletter, Topic, list[Post]]:
+    def look(tx: Tx) -> tuple[Newsletter, Topic, list[Post], str | None]:
         topic = topic_by_slug(tx, request.path_params["slug"])
         if not topic.public:
             raise NotThere("topic")
         found = posts.published_issues(
             tx, limit=_ARCHIVE_PAGE + 1, before=before, topic_id=topic.id
         )
-        return get_newsletter(tx), topic, found
+        return get_newsletter(tx), topic, found, topic_names(tx).get(topic.id)
 
-    letter, topic, found = await services.store.read(look)
+    letter, topic, found, name = await services.store.read(look)
     return page(
         request,
         "site/topic.html",
         newsletter=letter,
         topic=topic,
+        handle=f"@{name}@{services.settings.account_host}" if name else None,
+        actor_id=services.links.actor(name) if name else None,
         posts=found[:_ARCHIVE_PAGE],
         older=_older(found),
         covers={post.id: image_of(post, services.links) for post in found},
@@ -116,12 +134,25 @@ async def letter(request: Request) -> Response:
 async def _letter(request: Request) -> Response:
     services = services_of(request)
 
-    def look(tx: Tx) -> tuple[Newsletter, Post, list[conversations.Reply], dict[str, int]]:
+    def look(
+        tx: Tx,
+    ) -> tuple[
+        Newsletter,
+        Post,
+        list[conversations.Reply],
+        list[conversations.Answer],
+        dict[str, int],
+    ]:
         post = posts.post_by_slug(tx, request.path_params["slug"])
-        replies = conversations.approved_replies(tx, post.id, limit=500)
-        return get_newsletter(tx), post, replies, conversations.reactions_of(tx, post.id)
+        return (
+            get_newsletter(tx),
+            post,
+            conversations.approved_replies(tx, post.id, limit=500),
+            conversations.answers_below(tx, post.id, shown_only=True),
+            conversations.reactions_of(tx, post.id),
+        )
 
-    newsletter, post, replies, reactions = await services.store.read(look)
+    newsletter, post, replies, answers, reactions = await services.store.read(look)
     links = services.links
     body = from_markdown(
         post.body_markdown, profile="web", language=post.language, base_url=links.base
@@ -136,6 +167,7 @@ async def _letter(request: Request) -> Response:
         cover=image_of(post, links),
         cover_set=_source_set(post, request),
         replies=replies,
+        answers=by_reply(answers, links),
         likes=reactions.get("like", 0),
         boosts=reactions.get("announce", 0),
         object_id=object_id if post.to_fediverse else None,
@@ -149,6 +181,19 @@ async def _letter(request: Request) -> Response:
         )
     response.headers["Vary"] = "Accept, Accept-Language"
     return response
+
+
+def by_reply(
+    answers: Sequence[conversations.Answer], links: Links
+) -> dict[ReplyId, list[tuple[conversations.Answer, SafeHtml]]]:
+    """The founders' answers, rendered, under the replies that they answer."""
+    found: dict[ReplyId, list[tuple[conversations.Answer, SafeHtml]]] = {}
+    for one in answers:
+        body = from_markdown(
+            one.body_markdown, profile="web", language=one.language, base_url=links.base
+        )
+        found.setdefault(one.reply_id, []).append((one, body))
+    return found
 
 
 @kept

@@ -1,7 +1,8 @@
-"""What other servers ask for and send: discovery, actors, objects, collections, inboxes.
+"""What other servers ask for and send: discovery, actors, their collections, inboxes.
 
-Nothing here asks for a signature to be read, and no GET makes us fetch anything (R10): only public
-documents are served. An inbox answers by the table of security.md 2.1, with short fixed texts.
+Nothing here asks for a signature to be read, and no GET makes us fetch anything (R10). What an
+actor said stands in `objects.py`. An inbox answers by the table of security.md 2.1, with short
+fixed texts.
 
 Sources: federation.md 2, 3, 4, 10; security.md 2.1, 2.3, 5.3, L-1, L-28.
 """
@@ -20,24 +21,14 @@ from fediletter import __version__
 from fediletter.inbound.receive import Receiver
 from fediletter.keyring import OwnActor
 from fediletter.limits import COLLECTION_PAGE, INBOX_BYTES
+from fediletter.newsletter.actors import document_now
 from fediletter.rendering.activities import encode
-from fediletter.rendering.actor import actor_document, instance_document
-from fediletter.rendering.objects import (
-    ARTICLE_CONTEXT,
-    AS,
-    Counts,
-    article_of,
-    tombstone_of,
-)
 from fediletter.services import Services
 from fediletter.web.context import services_of
-from storage import activities, conversations, followers, media, newsletters, posts
+from storage import activities, followers, posts
 from storage.errors import NotThere
 from storage.ids import ActivityId
-from storage.posts import Post
-from storage.store import Tx
-from storage.times import from_ms
-from storage.topics import all_topics
+from storage.topics import Topic, all_topics, get_topic, topic_by_slug
 
 ACTIVITY_JSON = "application/activity+json"
 _INBOX_TYPES = ("activity+json", "ld+json", "application/json")
@@ -91,11 +82,13 @@ async def well_known_webfinger(request: Request) -> Response:
         subject = f"acct:{_bare(settings.host)}@{settings.host}"
         document = webfinger.descriptor(subject=subject, aliases=[own.uri], actor_id=own.uri)
     else:
+        topic = await _topic_of(services, own)
+        profile = links.profile if topic is None else links.topic(topic.slug)
         document = webfinger.descriptor(
             subject=f"acct:{own.row.username}@{settings.account_host}",
-            aliases=[links.profile, own.uri],
+            aliases=[profile, own.uri],
             actor_id=own.uri,
-            profile=links.profile,
+            profile=profile,
         )
     headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age=3600"}
     return JSONResponse(document, headers=headers, media_type=webfinger.CONTENT_TYPE)
@@ -108,7 +101,9 @@ async def _actor_of_resource(services: Services, resource: str) -> OwnActor | No
             return await services.keyring.newsletter()
         if resource == f"{links.base}/":  # FEP-d556
             return await services.keyring.instance()
-        return next((own for own in await services.keyring.all() if own.uri == resource), None)
+        if resource.startswith(f"{links.base}/topics/"):
+            return await _actor_of_topic(services, resource.removeprefix(f"{links.base}/topics/"))
+        return await services.keyring.by_uri(resource)
     user, _, host = resource.removeprefix("acct:").partition("@")
     if host not in (settings.host, settings.account_host):
         return None
@@ -116,6 +111,15 @@ async def _actor_of_resource(services: Services, resource: str) -> OwnActor | No
         return await services.keyring.instance()
     own = await services.keyring.by_name(user)
     return None if own is None or own.row.kind == "instance" else own
+
+
+async def _actor_of_topic(services: Services, slug: str) -> OwnActor | None:
+    try:
+        topic = await services.store.read(topic_by_slug, slug)
+    except NotThere:
+        return None
+    owners = [one for one in await services.keyring.all() if one.row.topic_id == topic.id]
+    return owners[0] if owners else None
 
 
 def _bare(host: str) -> str:
@@ -151,39 +155,22 @@ async def actor(request: Request) -> Response:
     """An actor of ours: JSON for servers, the profile page for people."""
     services = services_of(request)
     own = await _own(services, request)
-    if not wants_activity(request) and own.row.kind == "newsletter":
-        response = RedirectResponse(services.links.profile, 302)
+    if not wants_activity(request) and own.row.kind != "instance":
+        topic = await _topic_of(services, own)
+        page = services.links.profile if topic is None else services.links.topic(topic.slug)
+        response = RedirectResponse(page, 302)
         response.headers["Vary"] = "Accept"
         return response
-    letter = await services.store.read(newsletters.get_newsletter)
-    if own.row.kind == "instance":
-        created = from_ms(letter.created_at)
-        return ActivityResponse(instance_document(own, services.links, created))
-    icon = await _picture(services, letter.icon_media_id)
-    image = await _picture(services, letter.image_media_id)
-    return ActivityResponse(
-        actor_document(
-            own,
-            services.links,
-            letter,
-            account_host=services.settings.account_host,
-            icon=icon,
-            image=image,
-        )
+    document = await services.store.read(
+        document_now, own, services.links, account_host=services.settings.account_host
     )
+    return ActivityResponse(document)
 
 
-async def _picture(services: Services, media_id: Any) -> dict[str, Any] | None:
-    if media_id is None:
+async def _topic_of(services: Services, own: OwnActor) -> Topic | None:
+    if own.row.topic_id is None:
         return None
-    found = await services.store.read(media.get_media, media_id)
-    first = found.renditions[0]
-    return {
-        "type": "Image",
-        "mediaType": first.mime,
-        "url": services.links.media(first.name),
-        "name": found.alt,
-    }
+    return await services.store.read(get_topic, own.row.topic_id)
 
 
 async def _own(services: Services, request: Request) -> OwnActor:
@@ -202,11 +189,18 @@ async def outbox(request: Request) -> Response:
     if cursor is None:
         total = await services.store.read(activities.count_listed, own.id)
         return ActivityResponse(collections.paged(base, total, f"{base}?page=true"))
-    before = ActivityId(int(cursor)) if cursor.isdigit() and len(cursor) < 16 else None
+    before = None
+    if cursor != "true":
+        position = services.tokens.read_cursor(base, cursor)
+        if position is None:
+            raise NotThere("page")
+        before = ActivityId(position)
     rows = await services.store.read(
         activities.outbox_page, own.id, limit=COLLECTION_PAGE, before=before
     )
-    next_page = f"{base}?page={rows[-1].id}" if len(rows) == COLLECTION_PAGE else None
+    next_page = None
+    if len(rows) == COLLECTION_PAGE:
+        next_page = f"{base}?page={services.tokens.cursor(base, rows[-1].id)}"
     document = collections.page(
         f"{base}?page={cursor}", base, [_embedded(row.body) for row in rows], next_page
     )
@@ -267,91 +261,9 @@ async def featured_tags(request: Request) -> Response:
             "href": services.links.topic(topic.slug),
         }
         for topic in topics
+        if own.row.topic_id in (None, topic.id)
     ]
     return ActivityResponse(collections.whole(f"{own.uri}/tags", items, ordered=False))
-
-
-# --- objects ---------------------------------------------------------------------------------
-
-
-async def post_object(request: Request) -> Response:
-    """A post at its id: JSON for servers, its page for people, 410 when it was withdrawn."""
-    services = services_of(request)
-    post = await _public_post(services, request)
-    if post.state == "withdrawn":
-        return ActivityResponse({"@context": AS, **tombstone_of(post, services.links)}, 410)
-    if not wants_activity(request):
-        response = RedirectResponse(services.links.letter(post.slug), 302)
-        response.headers["Vary"] = "Accept"
-        return response
-    document = await _article(services, post)
-    return ActivityResponse({"@context": ARTICLE_CONTEXT, **document})
-
-
-async def post_create(request: Request) -> Response:
-    """The Create of a post at its id, as it was sent."""
-    services = services_of(request)
-    post = await _public_post(services, request)
-    if post.state == "withdrawn":
-        return ActivityResponse({"@context": AS, **tombstone_of(post, services.links)}, 410)
-    uri = f"{services.links.post_object(post.kind, post.public_id)}/activity"
-    return await _stored_activity(services, uri)
-
-
-async def sent_activity(request: Request) -> Response:
-    """Any other public activity at its id; answers to single people are not public."""
-    services = services_of(request)
-    uri = services.links.activity(request.path_params["token"])
-    return await _stored_activity(services, uri)
-
-
-async def _stored_activity(services: Services, uri: str) -> Response:
-    body = await services.store.read(activities.activity_body, uri)
-    return Response(body, headers={"Content-Type": ACTIVITY_JSON, "Vary": "Accept"})
-
-
-async def post_collection(request: Request) -> Response:
-    """Replies, likes, shares or context of a post."""
-    services = services_of(request)
-    post = await _public_post(services, request)
-    if post.state == "withdrawn":
-        raise NotThere("collection")
-    name = request.path_params["collection"]
-    uri = services.links.post_object(post.kind, post.public_id)
-    if name in ("likes", "shares"):
-        found = await services.store.read(conversations.reactions_of, post.id)
-        total = found.get("like" if name == "likes" else "announce", 0)
-        return ActivityResponse(collections.counted(f"{uri}/{name}", total, ordered=False))
-    replies = await services.store.read(conversations.approved_replies, post.id, limit=1000)
-    items = [reply.uri for reply in replies if reply.channel == "fediverse"]
-    if name == "context":
-        return ActivityResponse(collections.whole(f"{uri}/context", [uri, *items]))
-    return ActivityResponse(collections.whole(f"{uri}/replies", items, ordered=False))
-
-
-async def _public_post(services: Services, request: Request) -> Post:
-    """A post whose existence is public; everything else is absent alike (security.md 1.7)."""
-    post = await services.store.read(posts.post_by_public_id, request.path_params["public_id"])
-    was_public = post.audience != "followers" and post.to_fediverse
-    if post.state not in ("published", "withdrawn") or not was_public:
-        raise NotThere("post")
-    if (post.kind == "issue") != (request.path_params["kind"] == "issues"):
-        raise NotThere("post")
-    return post
-
-
-async def _article(services: Services, post: Post) -> dict[str, Any]:
-    def work(tx: Tx) -> tuple[newsletters.Newsletter, Counts]:
-        reactions = conversations.reactions_of(tx, post.id)
-        counts = Counts(
-            conversations.count_replies(tx, post.id),
-            reactions.get("like", 0),
-            reactions.get("announce", 0),
-        )
-        return newsletters.get_newsletter(tx), counts
-
-    letter, counts = await services.store.read(work)
-    return article_of(post, services.links, letter, counts=counts)
 
 
 # --- inboxes ---------------------------------------------------------------------------------
@@ -368,15 +280,7 @@ async def inbox(request: Request) -> Response:
     body = await _body(request)
     if body is None:
         return _short("too large", 413)
-    received = InboxRequest(
-        request.method,
-        _raw_target(request),
-        tuple(
-            (name.decode("latin-1").lower(), value.decode("latin-1"))
-            for name, value in request.headers.raw
-        ),
-        body,
-    )
+    received = as_received(request, body)
     receiver: Receiver = request.app.state.receiver
     try:
         await receiver.receive(received)
@@ -410,6 +314,19 @@ async def _body(request: Request) -> bytes | None:
     except ClientDisconnect:
         return b""
     return bytes(found)
+
+
+def as_received(request: Request, body: bytes) -> InboxRequest:
+    """A request as signatures see it."""
+    return InboxRequest(
+        request.method,
+        _raw_target(request),
+        tuple(
+            (name.decode("latin-1").lower(), value.decode("latin-1"))
+            for name, value in request.headers.raw
+        ),
+        body,
+    )
 
 
 def _raw_target(request: Request) -> str:

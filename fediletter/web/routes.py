@@ -2,12 +2,25 @@
 
 from starlette.routing import BaseRoute, Route
 
-from fediletter.web import delivery, desk, feeds, house, login, media, pages, peers, subscribe
+from fediletter.web import (
+    delivery,
+    desk,
+    feeds,
+    house,
+    login,
+    media,
+    notes,
+    objects,
+    pages,
+    peers,
+    subscribe,
+)
 
 ROUTES: list[BaseRoute] = [
     # Readers
     Route("/", pages.front),
     Route("/@{user}", pages.profile),
+    Route("/@{user}/{public_id}", notes.note),
     Route("/letters/{slug}", pages.letter),
     Route("/topics/{slug}", pages.topic_page),
     Route("/subscribe", subscribe.subscribe_form),
@@ -35,7 +48,7 @@ ROUTES: list[BaseRoute] = [
     Route("/.well-known/nodeinfo", peers.well_known_nodeinfo),
     Route("/nodeinfo/{version}", peers.nodeinfo_document),
     Route("/ap/inbox", peers.inbox, methods=["POST"]),
-    Route("/ap/act/{token}", peers.sent_activity),
+    Route("/ap/act/{token}", objects.sent_activity),
     Route("/ap/{user}", peers.actor),
     Route("/ap/{user}/inbox", peers.inbox, methods=["POST"]),
     Route("/ap/{user}/outbox", peers.outbox),
@@ -43,9 +56,10 @@ ROUTES: list[BaseRoute] = [
     Route("/ap/{user}/following", peers.following),
     Route("/ap/{user}/featured", peers.featured),
     Route("/ap/{user}/tags", peers.featured_tags),
-    Route("/ap/{user}/{kind}/{public_id}", peers.post_object),
-    Route("/ap/{user}/{kind}/{public_id}/activity", peers.post_create),
-    Route("/ap/{user}/{kind}/{public_id}/{collection}", peers.post_collection),
+    Route("/ap/{user}/quotes/{public_id}", objects.quote_stamp),
+    Route("/ap/{user}/{kind}/{public_id}", objects.post_object),
+    Route("/ap/{user}/{kind}/{public_id}/activity", objects.post_create),
+    Route("/ap/{user}/{kind}/{public_id}/{collection}", objects.post_collection),
     # Founders
     Route("/desk", desk.home),
     Route("/desk/login", login.login_page),
@@ -69,6 +83,10 @@ ROUTES: list[BaseRoute] = [
     Route("/desk/frames/{post_id:int}/{kind}", desk.frame),
     Route("/desk/answers", house.answers),
     Route("/desk/answers/{reply_id:int}", house.decide, methods=["POST"]),
+    Route("/desk/answers/{reply_id:int}/answer", house.answer_reply, methods=["POST"]),
+    Route("/desk/own-answers/{post_id:int}", house.own_answer, methods=["POST"]),
+    Route("/desk/quotes/{public_id}/revoke", house.revoke_quote, methods=["POST"]),
+    Route("/desk/reports/{report_id:int}/settle", house.settle_report, methods=["POST"]),
     Route("/desk/readers", house.readers),
     Route("/desk/topics", house.topics_page),
     Route("/desk/topics", house.save_topic, methods=["POST"]),

@@ -17,7 +17,9 @@ from fediletter.limits import (
     SESSION_IDLE,
     UNCONFIRMED_KEPT,
 )
+from fediletter.outbound.polls import tell_tallies
 from fediletter.outbound.publish import publish_due
+from fediletter.outbound.topics import give_actors
 from fediletter.services import Services
 from storage import founders, lanes, mailings, received, subscribers, throttles
 from storage.store import Tx
@@ -39,6 +41,8 @@ class Timetable:
         jobs = (
             (self._publish, 2),
             (self._finish, 5),
+            (self._tell_tallies, 5),
+            (self._give_actors, 10),
             (self._sweep, 180),
             (self._tidy, 3600),
         )
@@ -80,6 +84,12 @@ class Timetable:
 
     async def _publish(self) -> None:
         await publish_due(self._services)
+
+    async def _tell_tallies(self) -> None:
+        await tell_tallies(self._services)
+
+    async def _give_actors(self) -> None:
+        await give_actors(self._services)
 
     async def _finish(self) -> None:
         await self._services.store.write(mailings.finish_mailings, now=self._services.clock.now())

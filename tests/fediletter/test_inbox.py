@@ -30,6 +30,7 @@ class World:
     gone: set[str] = field(default_factory=set)
     received: list[dict] = field(default_factory=list)
     fetched: list[str] = field(default_factory=list)
+    at: list[str] = field(default_factory=list)  # Whose inbox; "" for the shared one.
 
     def peer(self, name: str) -> Peer:
         return Peer(f"{self.base}/users/{name}", self.people[name])
@@ -44,6 +45,7 @@ class World:
         return JSONResponse(document, headers={"Content-Type": TYPE})
 
     async def inbox(self, request):
+        self.at.append(request.path_params.get("name", ""))
         self.received.append(json.loads(await request.body()))
         return Response(status_code=202)
 

@@ -70,11 +70,12 @@ def test_every_message_has_words_in_every_language(language):
 
     from fediletter.words import words
 
-    path = ROOT / "locale" / language / "LC_MESSAGES" / "fediletter.po"
-    with path.open("rb") as file:
-        catalogue = read_po(file)
+    catalogues = []
+    for path in sorted((ROOT / "locale" / language / "LC_MESSAGES").glob("*.po")):
+        with path.open("rb") as file:
+            catalogues.append(read_po(file))
     known = set()
-    for message in catalogue:
+    for message in (one for catalogue in catalogues for one in catalogue):
         strings = message.string if isinstance(message.string, tuple) else (message.string,)
         if message.id and all(strings) and not message.fuzzy:
             known |= set(message.id if isinstance(message.id, tuple) else (message.id,))

@@ -3,6 +3,9 @@
 Columns are added one by one: SQLite then copies no table.
 """
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -10,4 +13,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pass
+    op.add_column("post", sa.Column("hashtags", sa.Text(), server_default="", nullable=False))
+    op.add_column("reply", sa.Column("context", sa.Text(), nullable=True))
