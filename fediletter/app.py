@@ -13,6 +13,7 @@ from fediletter.inbound.receive import Receiver
 from fediletter.installation import open_store
 from fediletter.keyring import KeyRing
 from fediletter.links import Links
+from fediletter.mail.domains import AnyDomain
 from fediletter.mail.relay import open_mailer
 from fediletter.newsletter.tokens import Tokens
 from fediletter.sealing import load_vault
@@ -45,6 +46,7 @@ def build_services(settings: Settings) -> Services:
             )
         ),
         mailer=open_mailer(settings.smtp_url),
+        domains=AnyDomain(),
         vault=vault,
         tokens=Tokens(vault),
         keyring=KeyRing(store, vault, links),

@@ -46,9 +46,19 @@ CONFIRMATIONS_PER_DAY = (1, timedelta(days=1))  # L-71
 CONFIRMATIONS_PER_MONTH = (3, timedelta(days=30))  # L-71
 CONFIRMATIONS_PER_DOMAIN = (50, timedelta(hours=1))  # L-72
 CONFIRMATIONS_PER_SITE = (500, timedelta(hours=1))  # L-73
+DOMAIN_SHARE = 0.05  # L-72: of the list; a domain that large is not limited.
 CONFIRMATION = timedelta(hours=72)  # L-74
+AUTOMATIC_PER_DAY = (5, timedelta(days=1))  # L-75
+REMINDERS_PER_DAY = (1, timedelta(days=1))  # email.md 8: "you are subscribed already"
+SUPPRESSED_PER_MONTH = (1, timedelta(days=30))  # email.md 8: gone or full
 UNCONFIRMED_KEPT = timedelta(days=7)  # L-76
 UNDO_LEAVE = timedelta(hours=24)  # UN-7
+FORM_AGE = (timedelta(seconds=3), timedelta(hours=24))  # OP-1
+DATA_LINK = timedelta(hours=24)  # PR-4
+BOUNCED_KEPT = timedelta(days=180)  # L-81
+ASK_AFTER = timedelta(days=1003)  # OP-6: 33 months without an act of the person
+STAY_ANSWER = timedelta(days=60)  # OP-6
+LEFT_KEPT = timedelta(days=5 * 365)  # OP-6: consent events after the end of a subscription
 
 # L-90: ActivityPub, after the first attempt; then a day apart until the last.
 ACTIVITY_STEPS = tuple(timedelta(minutes=m) for m in (1, 5, 15, 60, 180, 480, 1440))

@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
-_LINKS = re.compile(r"/(confirm|preferences|unsubscribe|setup)/[\w-]+")
+_LINKS = re.compile(r"/(account|confirm|data|preferences|setup|stay|unsubscribe)/[\w-]+")
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 
 

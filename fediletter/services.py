@@ -10,6 +10,7 @@ from federation.network import Network
 from fediletter.clock import Clock
 from fediletter.keyring import KeyRing
 from fediletter.links import Links
+from fediletter.mail.domains import Domains
 from fediletter.mail.relay import Mailer
 from fediletter.newsletter.tokens import Tokens
 from fediletter.sealing import Vault
@@ -25,6 +26,7 @@ class Services:
     store: Store
     network: Network
     mailer: Mailer
+    domains: Domains
     vault: Vault
     tokens: Tokens
     keyring: KeyRing

@@ -49,9 +49,35 @@ class Words:
         """Such as `24 novembre 2026 à 09:30`; in UTC, said so."""
         return dates.format_datetime(moment, "long", locale=self._locale)
 
+    def spelled(self, value: int) -> str:
+        """A number from 0 to 59 in words."""
+        return _spelled(self.language, value)
+
     def number(self, value: float) -> str:
         """With the thousands separator of the language."""
         return numbers.format_decimal(value, locale=self._locale)
+
+
+_UNITS = {
+    "en": "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+    "fifteen sixteen seventeen eighteen nineteen".split(),
+    "fr": "zéro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze "
+    "quinze seize dix-sept dix-huit dix-neuf".split(),
+}
+_TENS = {
+    "en": ["twenty", "thirty", "forty", "fifty"],
+    "fr": ["vingt", "trente", "quarante", "cinquante"],
+}
+
+
+def _spelled(language: str, value: int) -> str:
+    if value < 20:
+        return _UNITS[language][value]
+    tens, unit = _TENS[language][value // 10 - 2], value % 10
+    if unit == 0:
+        return tens
+    joint = " et " if language == "fr" and unit == 1 else "-"
+    return tens + joint + _UNITS[language][unit]
 
 
 @cache

@@ -23,12 +23,15 @@ from storage.lanes import (
 )
 from storage.schema import (
     activity,
+    actor,
     delivery,
     fan_out,
     follower,
     inbox,
     mailing,
+    post,
     post_topic,
+    remote_actor,
     subscriber,
     subscription,
 )
@@ -173,6 +176,7 @@ def _step_mail(tx: Tx, one: FanOut, now: datetime) -> int | None:
             subscriber.c.state == "active",
             sa.or_(subscriber.c.paused_until.is_(None), subscriber.c.paused_until <= moment),
             sa.or_(subscriber.c.held_until.is_(None), subscriber.c.held_until <= moment),
+            sa.not_(_reads_elsewhere(one)),
             # A letter without a topic goes to everybody (interface.md section 4).
             sa.or_(subscriber.c.all_topics, chosen, sa.not_(topics.exists())),
         )
@@ -196,6 +200,26 @@ def _step_mail(tx: Tx, one: FanOut, now: datetime) -> int | None:
         now=now,
     )
     return int(rows[-1][0])
+
+
+def _reads_elsewhere(one: FanOut) -> sa.ColumnElement[bool]:
+    """They follow us with an account that they proved theirs, and the letter goes there too."""
+    return sa.and_(
+        subscriber.c.follows_as.is_not(None),
+        sa.select(follower.c.id)
+        .join(remote_actor, remote_actor.c.id == follower.c.remote_actor_id)
+        .join(actor, actor.c.id == follower.c.actor_id)
+        .where(
+            remote_actor.c.uri == subscriber.c.follows_as,
+            actor.c.kind == "newsletter",
+            follower.c.state == "accepted",
+        )
+        .exists(),
+        sa.select(post.c.id)
+        .join(mailing, mailing.c.post_id == post.c.id)
+        .where(mailing.c.id == one.mailing_id, post.c.to_fediverse)
+        .exists(),
+    )
 
 
 def stop_post(tx: Tx, post_id: PostId, *, now: datetime) -> bool:

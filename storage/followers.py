@@ -49,6 +49,55 @@ def add_follower(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class FollowerAddress:
+    """Where a private message to one follower goes."""
+
+    uri: str
+    username: str
+    host: str
+    inbox_url: str
+
+
+def find_follower(tx: Tx, actor_id: ActorId, handle: str) -> FollowerAddress | None:
+    """The accepted follower of a handle (`@ana@host`, or the address of the profile)."""
+    username, _, host = handle.removeprefix("@").rpartition("@")
+    is_theirs = (
+        sa.or_(remote_actor.c.uri == handle, remote_actor.c.url == handle)
+        if "/" in handle
+        else sa.and_(
+            sa.func.lower(remote_actor.c.username) == username.lower(),
+            remote_actor.c.host == host.lower(),
+        )
+    )
+    row = tx.row(
+        sa.select(
+            remote_actor.c.uri,
+            remote_actor.c.username,
+            remote_actor.c.host,
+            remote_actor.c.inbox_url,
+        )
+        .join(follower, follower.c.remote_actor_id == remote_actor.c.id)
+        .where(
+            follower.c.actor_id == actor_id,
+            follower.c.state == "accepted",
+            remote_actor.c.deleted_at.is_(None),
+            is_theirs,
+        )
+    )
+    return None if row is None else FollowerAddress(*row)
+
+
+def handle_of(tx: Tx, actor_uri: str) -> str:
+    """`@ana@host` of a known actor; its id if it is not known any more."""
+    row = tx.row(
+        sa.select(remote_actor.c.username, remote_actor.c.host).where(
+            remote_actor.c.uri == actor_uri
+        )
+    )
+    return actor_uri if row is None else f"@{row[0]}@{row[1]}"
+
+
 def is_follower(tx: Tx, actor_id: ActorId, remote_actor_id: RemoteActorId) -> bool:
     """Whether this actor follows that one of ours."""
     return (

@@ -592,6 +592,20 @@ confirmation = Table(
     Index("ix_confirmation_subscriber_id", "subscriber_id"),
 )
 
+ask = Table(
+    "ask",  # What came through an open form: done after its reply (EM-10), whoever it names.
+    metadata,
+    _id(),
+    Column("kind", Text, nullable=False),  # subscribe, link
+    Column("email", Text, nullable=False),
+    Column("wish_json", Text, nullable=False, server_default="{}"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _ms("not_before"),
+    _ms("at"),
+    Index("ix_ask_not_before", "not_before"),
+    sqlite_autoincrement=True,
+)
+
 consent_text = Table(
     "consent_text",  # The wording agreed to, kept by version (OP-5).
     metadata,

@@ -43,6 +43,7 @@ class Subscriber:
     confirmed_at: datetime | None
     left_at: datetime | None
     paused_until: datetime | None
+    follows_as: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +148,24 @@ def topics_of(tx: Tx, subscriber_id: SubscriberId) -> tuple[str, ...]:
 def choose_topics(
     tx: Tx, subscriber_id: SubscriberId, slugs: Sequence[str], *, now: datetime
 ) -> tuple[str, ...]:
-    """Replace the topics of a subscriber; unknown and hidden slugs are passed over (EM-12).
+    """Replace the public topics of a subscriber; unknown and hidden slugs are passed over (EM-12).
+
+    Hidden topics that founders gave them stay.
 
     Returns:
         The slugs that were taken.
     """
-    rows = tx.rows(
-        sa.select(topic.c.id, topic.c.slug).where(topic.c.slug.in_(list(slugs)), topic.c.public)
+    public = sa.select(topic.c.id).where(topic.c.public)
+    tx.execute(
+        sa.delete(subscription).where(
+            subscription.c.subscriber_id == subscriber_id, subscription.c.topic_id.in_(public)
+        )
     )
-    tx.execute(sa.delete(subscription).where(subscription.c.subscriber_id == subscriber_id))
+    rows = tx.rows(
+        sa.select(topic.c.id, topic.c.slug)
+        .where(topic.c.slug.in_(list(slugs)), topic.c.public)
+        .order_by(topic.c.position, topic.c.name)
+    )
     if rows:
         tx.execute(
             sa.insert(subscription),
@@ -197,6 +207,21 @@ class Confirmation:
     wish: dict[str, Any]
     expires_at: datetime
     used_at: datetime | None
+
+
+def renew_confirmation(tx: Tx, subscriber_id: SubscriberId, *, expires_at: datetime) -> None:
+    """The newest link that a person has not used lives longer."""
+    newest = (
+        sa.select(confirmation.c.token_hash)
+        .where(confirmation.c.subscriber_id == subscriber_id, confirmation.c.used_at.is_(None))
+        .order_by(confirmation.c.created_at.desc())
+        .limit(1)
+    )
+    tx.execute(
+        sa.update(confirmation)
+        .where(confirmation.c.token_hash == newest.scalar_subquery())
+        .values(expires_at=to_ms(expires_at))
+    )
 
 
 def find_confirmation(tx: Tx, token_hash: bytes) -> Confirmation | None:
@@ -299,19 +324,23 @@ def suppression_of(tx: Tx, address_hash: bytes) -> str | None:
     return None if found is None else str(found)
 
 
+def suppressed_since(tx: Tx, address_hash: bytes) -> datetime | None:
+    """Since when an address gets no mail; None if it may."""
+    row = tx.row(sa.select(suppression.c.at).where(suppression.c.address_hash == address_hash))
+    return None if row is None else from_ms(int(row[0]))
+
+
 def lift_suppression(tx: Tx, address_hash: bytes) -> None:
     """The person asked again."""
     tx.execute(sa.delete(suppression).where(suppression.c.address_hash == address_hash))
 
 
-def purge_unconfirmed(tx: Tx, *, before: datetime) -> int:
-    """Forget people who asked and never confirmed (PR-6)."""
-    gone = tx.execute(
-        sa.delete(subscriber).where(
-            subscriber.c.state == "pending", subscriber.c.requested_at < to_ms(before)
-        )
-    )
-    return gone.rowcount
+def count_at_domain(tx: Tx, domain: str) -> tuple[int, int]:
+    """Active subscribers at a domain, and all active ones."""
+    here = sa.func.count().filter(subscriber.c.identity.like(f"%@{domain}"))
+    row = tx.row(sa.select(here, sa.func.count()).where(subscriber.c.state == "active"))
+    assert row is not None  # noqa: S101 (an aggregate has one row)
+    return int(row[0]), int(row[1])
 
 
 def count_by_state(tx: Tx) -> dict[str, int]:

@@ -33,6 +33,12 @@ def hit(tx: Tx, key: str, *, most: int, span: timedelta, now: datetime) -> bool:
     return int(row[0]) < most
 
 
+def is_free(tx: Tx, key: str, *, most: int, now: datetime) -> bool:
+    """Whether one more would be within the limit; counts nothing."""
+    row = tx.row(sa.select(throttle.c.hits, throttle.c.until).where(throttle.c.key == key))
+    return row is None or row[1] <= to_ms(now) or row[0] < most
+
+
 def forget(tx: Tx, *, now: datetime) -> None:
     """Drop what is over."""
     tx.execute(sa.delete(throttle).where(throttle.c.until <= to_ms(now)))

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 LANES = "lanes"
 STEPS = "steps"
 RECEIVED = "received"
+ASKS = "asks"
 
 
 class Wakeups:

@@ -11,6 +11,13 @@ from fediletter.mail.compose import Sender, compose_plain, new_message_id
 from fediletter.words import words
 from storage.newsletters import Newsletter
 
+DATA_WORDS = {
+    "export": "You asked for a copy of all that {title} keeps about you.",
+    "erase": "You asked {title} to erase all that it keeps about you.",
+    "change-address": "You asked to receive the letters of {title} at another address.",
+    "new-address": "You asked to receive the letters of {title} at this address from now on.",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Note:
@@ -37,23 +44,34 @@ class Mailroom:
     def confirmation(
         self, to: str, token: str, topics: tuple[str, ...], *, language: str, now: datetime
     ) -> Note:
-        """Asks whether the address's owner wants the letters."""
+        """Asks whether the address's owner wants the letters; `now` is when somebody asked."""
+        chosen = ", ".join(topics) if topics else words(language).gettext("every letter")
+        paragraphs = self._asking(
+            language, chosen, words(language).moment(now), self.links.confirm(token)
+        )
+        subject = words(language).gettext(
+            "Confirm your address for {title}", title=self.newsletter.title
+        )
+        return self._note(to, subject, paragraphs, language, now)
+
+    def confirmation_wording(self, language: str) -> str:
+        """The text of a confirmation as it is kept for the consent record (OP-5)."""
+        return "\n\n".join(self._asking(language, "{topics}", "{moment}", "{link}"))
+
+    def _asking(self, language: str, topics: str, moment: str, link: str) -> list[str]:
         _ = words(language).gettext
-        chosen = ", ".join(topics) if topics else _("every letter")
-        paragraphs = [
+        days = self.newsletter.rhythm_days
+        return [
             _(
                 "Somebody, probably you, asked for the letters of {title} with this address.",
                 title=self.newsletter.title,
             ),
-            _("Topics: {topics}", topics=chosen),
-            _("Asked on {moment}.", moment=words(language).moment(now)),
-            _("To confirm, open this page and press the button:")
-            + "\n"
-            + self.links.confirm(token),
+            _("Topics: {topics}", topics=topics)
+            + ("\n" + _("About one letter every {days} days.", days=days) if days else ""),
+            _("Asked on {moment}.", moment=moment),
+            _("To confirm, open this page and press the button:") + "\n" + link,
             _("The link works for three days. If it was not you, do nothing: no letter will come."),
         ]
-        subject = _("Confirm your address for {title}", title=self.newsletter.title)
-        return self._note(to, subject, paragraphs, language, now)
 
     def already_subscribed(
         self, to: str, preferences_token: str, *, language: str, now: datetime
@@ -70,6 +88,48 @@ class Mailroom:
             + self.links.preferences(preferences_token),
         ]
         subject = _("Your subscription to {title}", title=self.newsletter.title)
+        return self._note(to, subject, paragraphs, language, now)
+
+    def data_link(self, to: str, token: str, what: str, *, language: str, now: datetime) -> Note:
+        """The fresh link that showing, changing or erasing one's own data needs (EM-9)."""
+        _ = words(language).gettext
+        paragraphs = [
+            _(DATA_WORDS[what], title=self.newsletter.title),
+            _("Open this page and press the button:") + "\n" + self.links.page(f"/data/{token}"),
+            _("The link works once, for a day. If it was not you, do nothing: nothing changes."),
+        ]
+        subject = _("Your data at {title}", title=self.newsletter.title)
+        return self._note(to, subject, paragraphs, language, now)
+
+    def moved(self, to: str, *, language: str, now: datetime) -> Note:
+        """Tells the old address that the letters go elsewhere now."""
+        _ = words(language).gettext
+        paragraphs = [
+            _(
+                "The letters of {title} go to another address from now on, as you asked by the "
+                "link that we sent here.",
+                title=self.newsletter.title,
+            ),
+            _("If it was not you, answer this mail."),
+        ]
+        subject = _("Your address has changed")
+        return self._note(to, subject, paragraphs, language, now)
+
+    def stay(self, to: str, token: str, *, language: str, now: datetime) -> Note:
+        """Asks, after nearly three years without a sign, whether the letters are still wanted."""
+        _ = words(language).gettext
+        paragraphs = [
+            _(
+                "You have received the letters of {title} for a long time, and we do not watch "
+                "whether you read them. So we ask: do you still want them?",
+                title=self.newsletter.title,
+            ),
+            _("If so, open this page and press the button:")
+            + "\n"
+            + self.links.page(f"/stay/{token}"),
+            _("If you do nothing, the letters stop in sixty days and we forget your address."),
+        ]
+        subject = _("Do you still want the letters of {title}?", title=self.newsletter.title)
         return self._note(to, subject, paragraphs, language, now)
 
     def _note(

@@ -20,7 +20,7 @@ _KEY_ID = b"\x01"  # Of the MAC key in use; older ones would go on being read.
 _KEY_BYTES = 10
 _MAC_BYTES = 16
 _TAG_MAC_BYTES = 10
-_TRAILING = re.compile(r"[.,;:!?)>\]}'\"]+$")  # UN-10: copied along from a sentence.
+_TRAILING = re.compile(r"[.,;:!?)>\]}'\"/]+$")  # UN-10: copied along from a sentence.
 
 
 class Tokens:
@@ -116,6 +116,11 @@ class Tokens:
     def hash_address(self, identity: str) -> bytes:
         """A keyed hash of an address, for suppression after erasure (PR-5)."""
         return self._mac(b"address", identity.encode())
+
+    @staticmethod
+    def trimmed(token: str) -> str:
+        """Without what was copied along from a sentence (UN-10); nothing else is repaired."""
+        return _TRAILING.sub("", token)
 
     def hash_secret(self, secret: str) -> bytes:
         """How one-time secrets are stored."""

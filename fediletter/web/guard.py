@@ -30,7 +30,14 @@ _PREVIEW = (
     "form-action 'none'; frame-ancestors 'self'; sandbox"
 )
 _DOCUMENT = "default-src 'none'; frame-ancestors 'none'; sandbox"
-_TOKEN_PAGES = ("/confirm/", "/preferences/", "/unsubscribe/")
+_TOKEN_PAGES = (
+    "/account/",
+    "/confirm/",
+    "/data/",
+    "/preferences/",
+    "/stay/",
+    "/unsubscribe/",
+)
 # Posts that come without a page of ours: from servers, and from providers' machines.
 _NO_ORIGIN_NEEDED = ("/ap/", "/unsubscribe/", "/subscribe")
 _log = logging.getLogger("fediletter.web")

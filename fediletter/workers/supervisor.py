@@ -11,7 +11,7 @@ from fediletter.services import Services
 from fediletter.workers.lanes import Lanes
 from fediletter.workers.loop import look_again_and_again, wait_for_either
 from fediletter.workers.pulse import Pulse
-from fediletter.workers.steps import apply_received, step_fan_outs
+from fediletter.workers.steps import answer_asks, apply_received, step_fan_outs
 from fediletter.workers.timetable import Timetable
 from storage import wakeup
 from storage.leases import Claim
@@ -47,6 +47,7 @@ class Supervisor:
             self._add_lanes(EMAIL, MAIL_CONNECTIONS + 1, MailSender(self._services).drain)
         self._add_loop("fan-outs", wakeup.STEPS, lambda: step_fan_outs(self._services))
         self._add_loop("received", wakeup.RECEIVED, lambda: apply_received(self._services))
+        self._add_loop("asks", wakeup.ASKS, lambda: answer_asks(self._services))
         self._tasks.append(asyncio.create_task(self._beat()))
         self._timetable.start()
 

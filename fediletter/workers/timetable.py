@@ -15,13 +15,14 @@ from fediletter.limits import (
     DUPLICATES_KEPT,
     SESSION_ABSOLUTE,
     SESSION_IDLE,
-    UNCONFIRMED_KEPT,
 )
+from fediletter.newsletter import retention
+from fediletter.outbound.asks import mailroom_of
 from fediletter.outbound.polls import tell_tallies
 from fediletter.outbound.publish import publish_due
 from fediletter.outbound.topics import give_actors
 from fediletter.services import Services
-from storage import founders, lanes, mailings, received, subscribers, throttles
+from storage import founders, lanes, mailings, received, throttles
 from storage.store import Tx
 
 _JUMP = timedelta(seconds=30)
@@ -45,6 +46,8 @@ class Timetable:
             (self._give_actors, 10),
             (self._sweep, 180),
             (self._tidy, 3600),
+            (self._ask_the_imported, 300),
+            (self._mind_the_silent, 21_600),
         )
         for job, seconds in jobs:
             self._scheduler.add_job(self._guarded(job), "interval", seconds=seconds)
@@ -99,10 +102,32 @@ class Timetable:
         now = self._services.clock.now()
 
         def work(tx: Tx) -> None:
-            subscribers.purge_unconfirmed(tx, before=now - UNCONFIRMED_KEPT)
+            retention.purge(tx, self._services.tokens, now=now)
             received.forget_before(tx, now - DUPLICATES_KEPT)
             throttles.forget(tx, now=now)
             founders.forget_sessions(tx, now=now, idle=SESSION_IDLE, absolute=SESSION_ABSOLUTE)
+
+        await self._services.store.write(work)
+
+    async def _ask_the_imported(self) -> None:
+        """Imported people get their one confirmation, as many as the limits allow (OP-8, L-72)."""
+        now = self._services.clock.now()
+
+        def work(tx: Tx) -> int:
+            return retention.ask_the_imported(
+                tx, mailroom_of(tx, self._services), self._services.tokens, now=now
+            )
+
+        await self._services.store.write(work)
+
+    async def _mind_the_silent(self) -> None:
+        """Who gave no sign for nearly three years is asked, and in the end let go (OP-6)."""
+        now = self._services.clock.now()
+
+        def work(tx: Tx) -> None:
+            mailroom, tokens = mailroom_of(tx, self._services), self._services.tokens
+            retention.part_with_the_silent(tx, tokens, now=now)
+            retention.ask_the_silent(tx, mailroom, tokens, now=now)
 
         await self._services.store.write(work)
 

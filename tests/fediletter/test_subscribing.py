@@ -7,7 +7,7 @@ import pytest
 
 from fediletter.newsletter.subscribers import undo_leave
 from storage import subscribers
-from tests.fediletter.dump import dump
+from tests.fediletter.dump import dump, settled
 from tests.shop import until
 
 
@@ -40,6 +40,7 @@ async def test_who_subscribes_and_confirms_gets_the_letter_in_both_forms(shop):
 async def test_opening_the_confirmation_link_changes_nothing_pressing_the_button_does(shop):
     await shop.client.post("/subscribe", data={"email": "ana@example.org"})
     link = link_in((await shop.mail_to("ana@example.org"))[0].text, "confirm")
+    await settled(shop)
     before = await shop.services.store.read(dump)
     for method in ("GET", "HEAD", "GET"):
         assert (await shop.client.request(method, link)).status_code == 200
@@ -136,6 +137,7 @@ async def test_one_click_leaves_without_cookie_redirect_or_page_and_a_get_never_
     await shop.publish()
     mail = (await shop.mail_to("ana@example.org", count=2))[0]
     link = link_in(dict(mail.headers)["List-Unsubscribe"], "unsubscribe")
+    await settled(shop)
     before = await shop.services.store.read(dump)
     for method in ("GET", "HEAD", "OPTIONS"):
         assert (await shop.client.request(method, link)).status_code == 200

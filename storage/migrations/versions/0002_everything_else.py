@@ -12,6 +12,22 @@ branch_labels = None
 depends_on = None
 
 
+_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
 def upgrade() -> None:
     op.add_column("post", sa.Column("hashtags", sa.Text(), server_default="", nullable=False))
     op.add_column("reply", sa.Column("context", sa.Text(), nullable=True))
+    op.create_table(
+        "ask",
+        sa.Column("id", _ID, primary_key=True, autoincrement=True, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("email", sa.Text(), nullable=False),
+        sa.Column("wish_json", sa.Text(), server_default="{}", nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("not_before", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ask")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_ask_not_before", "ask", ["not_before"])
