@@ -54,11 +54,28 @@ def parse_address(text: str) -> Address:
     if not at or not local or not domain:
         raise BadAddress("An email address has a name, an @ and a domain, like ana@example.org.")
     if not _LOCAL.fullmatch(local) or len(local) > _LONGEST_LOCAL:
-        raise BadAddress("The part before the @ has a character that letters cannot be sent to.")
+        raise BadAddress(_what_is_wrong(local))
     ascii_domain = _domain(domain)
     if len(local) + 1 + len(ascii_domain) > _LONGEST:
         raise BadAddress("This address is too long.")
     return Address(local, ascii_domain)
+
+
+def _what_is_wrong(local: str) -> str:
+    """One sentence that fits what was typed before the last @."""
+    if any(ord(character) < 32 or ord(character) == 127 for character in local):
+        return "There is a line break or a control character in this address."
+    if "@" in local or "," in local or ";" in local:
+        return "Enter one address only, with one @."
+    if any(character.isspace() for character in local):
+        return "An email address has no space in it."
+    if local.startswith(".") or local.endswith(".") or ".." in local:
+        return "Two dots, or a dot beside the @: a letter may be missing there."
+    if len(local) > _LONGEST_LOCAL:
+        return "The part before the @ is too long: 64 characters at most."
+    if not local.isascii():
+        return "Letters cannot be sent to an address with an accent before the @."
+    return "The part before the @ has a character that letters cannot be sent to."
 
 
 def _domain(text: str) -> str:

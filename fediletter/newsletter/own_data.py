@@ -18,6 +18,7 @@ from fediletter.mail.addresses import Address
 from fediletter.newsletter import joining
 from fediletter.newsletter.mailroom import Mailroom
 from fediletter.newsletter.tokens import Tokens
+from fediletter.words import words
 from storage import personal, subscribers
 from storage.asks import forget_asks_of
 from storage.farewells import forget_subscriber
@@ -69,7 +70,9 @@ def export(tx: Tx, token: str, tokens: Tokens, *, now: datetime) -> bytes:
     """Everything on one person, as JSON in UTF-8; the link has served."""
     opened = _use(tx, token, "export", tokens, now)
     document: dict[str, Any] = {
-        "about": "Everything that this newsletter keeps about one subscriber.",
+        "about": words(opened.person.language).gettext(
+            "Everything that this newsletter keeps about one subscriber."
+        ),
         "made_at": now.isoformat(),
         "suppression": subscribers.suppression_of(tx, tokens.hash_address(opened.person.identity)),
     }
