@@ -16,6 +16,8 @@ from storage.posts import Draft
 from storage.store import Tx
 from storage.topics import Topic, add_topic, set_topics, topic_by_slug
 
+AUDIENCES = ("public", "unlisted", "followers")
+MOST_HASHTAGS = 10
 LONGEST_TITLE, LONGEST_SUMMARY, LONGEST_BODY = 150, 500, 400_000
 
 
@@ -98,3 +100,15 @@ def hashtag_of(name: str) -> str:
     if len(parts) == 1:
         return parts[0].lower()
     return "".join(part[:1].upper() + part[1:] for part in parts) or "lettre"
+
+
+def hashtags_from(text: str) -> str:
+    """What a person typed as hashtags, as they are kept: words without '#', each once.
+
+    >>> hashtags_from("#Lin, #cuir-végétal lin")
+    'Lin cuirvégétal'
+    """
+    names = [re.sub(r"\W", "", part) for part in re.split(r"[\s,;]+", text)]
+    found = {name.casefold(): name for name in reversed(names) if name and not name.isdigit()}
+    kept = [name for name in names if found.get(name.casefold()) == name]
+    return " ".join(list(dict.fromkeys(kept))[:MOST_HASHTAGS])

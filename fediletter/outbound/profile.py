@@ -5,6 +5,7 @@ Sources: federation.md 9.8; FEP-7628; issue 3.1.
 
 import json
 import secrets
+from datetime import datetime
 
 from federation.actors import RemoteActor
 from federation.errors import BadUrl, FederationError
@@ -25,7 +26,8 @@ from storage.store import Tx
 
 async def tell_profile(services: Services) -> None:
     """Let the followers' servers have the profile as it is now."""
-    await services.store.write(_tell, services, await services.keyring.newsletter())
+    own = await services.keyring.newsletter()
+    await services.store.write(_tell, services, own, now=services.clock.now())
 
 
 async def add_alias(
@@ -52,7 +54,7 @@ async def add_alias(
         aliases = json.loads(local_actor(tx, own.id).also_known_as_json)
         if other.id not in aliases:
             set_aliases(tx, own.id, [*aliases, other.id])
-            _tell(tx, services, own)
+            _tell(tx, services, own, now=now)
             audit.write(tx, "alias", subject=other.id, founder_id=founder_id, now=now)
 
     await services.store.write(work)
@@ -84,7 +86,7 @@ async def move_to(services: Services, account: str, *, founder_id: FounderId | N
 
     def work(tx: Tx) -> None:
         set_moved_to(tx, own.id, other.id)
-        _tell(tx, services, own)
+        _tell(tx, services, own, now=now)
         token = secrets.token_urlsafe(16)
         outgoing = move(own.uri, other.id, services.links, token=token)
         say(tx, outgoing, own, None, audience="followers", start_at=now, now=now)
@@ -117,8 +119,7 @@ async def find(services: Services, account: str) -> RemoteActor:
     ) from last
 
 
-def _tell(tx: Tx, services: Services, own: OwnActor) -> None:
-    now = services.clock.now()
+def _tell(tx: Tx, services: Services, own: OwnActor, *, now: datetime) -> None:
     host = services.settings.account_host
     document = document_now(tx, own, services.links, account_host=host)
     outgoing = update_actor(document, services.links, token=secrets.token_urlsafe(16))

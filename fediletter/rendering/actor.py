@@ -172,20 +172,30 @@ def _base(own: OwnActor, links: Links, type: str, created_at: datetime) -> Docum
     }
 
 
-def _fields(newsletter: Newsletter) -> list[Document]:
+def profile_fields(newsletter: Newsletter) -> list[tuple[str, str]]:
+    """Names and values of the profile's fields, the shop's address first."""
     fields = [
         (field["name"], field["value"]) for field in json.loads(newsletter.profile_fields_json)
     ]
     if newsletter.shop_url:
         fields.insert(0, (newsletter.title, newsletter.shop_url))
+    return fields
+
+
+def is_link(value: str) -> bool:
+    """Whether a field is an address that servers verify: our page and that one name each other."""
+    return value.startswith("https://")
+
+
+def _fields(newsletter: Newsletter) -> list[Document]:
     return [
         {"type": "PropertyValue", "name": name, "value": _field_value(value)}
-        for name, value in fields
+        for name, value in profile_fields(newsletter)
     ]
 
 
 def _field_value(value: str) -> str:
-    if not value.startswith("https://"):
+    if not is_link(value):
         return escape(value)
     address = escape(value)
     return f'<a href="{address}" rel="me nofollow noopener">{address}</a>'

@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from fediletter.errors import AppError, FormError
 from fediletter.media.uploads import store_image
-from fediletter.newsletter.posts import check_draft
+from fediletter.newsletter.posts import AUDIENCES, check_draft, hashtags_from
 from fediletter.web.context import services_of
 from fediletter.web.forms import file, one, read_form, some
 from fediletter.web.login import session_at
@@ -31,6 +31,8 @@ async def read_typed(request: Request) -> Typed:
     form = await read_form(request)
     problems: dict[str, str] = {}
     cover = await _cover(request, form, problems)
+    audience = one(form, "audience")
+    followers_only = audience == "followers"  # Then it has neither page nor mail.
     draft = Draft(
         title=one(form, "title").strip(),
         summary=" ".join(one(form, "summary").split()),
@@ -40,9 +42,11 @@ async def read_typed(request: Request) -> Typed:
         cover_alt=one(form, "cover_alt").strip(),
         fediverse_teaser=" ".join(one(form, "fediverse_teaser").split()),
         article_form="title" if one(form, "article_form") == "title" else "",
-        to_web=True,
-        to_fediverse=one(form, "to_fediverse") != "no",
-        to_email=one(form, "to_email") != "no",
+        to_web=not followers_only,
+        to_fediverse=followers_only or one(form, "to_fediverse") != "no",
+        to_email=not followers_only and one(form, "to_email") != "no",
+        hashtags=hashtags_from(one(form, "hashtags")),
+        audience=audience if audience in AUDIENCES else "public",
     )
     action = one(form, "action") or "save"
     problems = check_draft(draft, publishing=action == "publish") | problems
@@ -94,6 +98,8 @@ def typed_from(post: Post) -> Typed:
         post.to_web,
         post.to_fediverse,
         post.to_email,
+        hashtags=post.hashtags,
+        audience=post.audience,
     )
     return Typed(draft, [topic.id for topic in post.topics], post.version, "", {})
 

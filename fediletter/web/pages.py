@@ -16,6 +16,7 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 
 from fediletter.links import Links
 from fediletter.newsletter.html import SafeHtml, from_markdown
+from fediletter.rendering.actor import is_link, profile_fields
 from fediletter.rendering.objects import image_of, when
 from fediletter.web.context import STATIC, page, services_of
 from fediletter.web.kept import kept
@@ -52,6 +53,7 @@ async def front(request: Request) -> Response:
         posts=found[:_ARCHIVE_PAGE],
         older=_older(found),
         topics=topics,
+        profile_links=[value for _, value in profile_fields(letter) if is_link(value)],
         first_page=before is None,
         covers={post.id: image_of(post, services.links) for post in found},
     )

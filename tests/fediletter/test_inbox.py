@@ -30,6 +30,7 @@ class World:
     gone: set[str] = field(default_factory=set)
     received: list[dict] = field(default_factory=list)
     fetched: list[str] = field(default_factory=list)
+    more: dict[str, dict] = field(default_factory=dict)  # What documents say beside.
     at: list[str] = field(default_factory=list)  # Whose inbox; "" for the shared one.
 
     def peer(self, name: str) -> Peer:
@@ -42,6 +43,7 @@ class World:
             return Response(status_code=410)
         document = self.peer(name).document()
         document["endpoints"] = {"sharedInbox": f"{self.base}/inbox"}
+        document |= self.more.get(name, {})
         return JSONResponse(document, headers={"Content-Type": TYPE})
 
     async def inbox(self, request):
