@@ -34,6 +34,7 @@ _COMMANDS = {
     "backup": "keep",
     "restore": "keep",
     "export": "keep",
+    "dkim": "mail",
     "migrate": "install",
 }
 

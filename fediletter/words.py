@@ -45,6 +45,10 @@ class Words:
         """Such as `24 novembre 2026`."""
         return dates.format_date(moment, "long", locale=self._locale)
 
+    def month(self, moment: date | datetime) -> str:
+        """Such as `novembre 2026`."""
+        return dates.format_date(moment, "MMMM y", locale=self._locale)
+
     def moment(self, moment: datetime) -> str:
         """Such as `24 novembre 2026 à 09:30`; in UTC, said so."""
         return dates.format_datetime(moment, "long", locale=self._locale)

@@ -13,6 +13,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from storage.audiences import had_letter, may_get_mail, wants_letter
+from storage.digests import variant_for
 from storage.ids import ActivityId, ActorId, FanOutId, InboxId, MailingId, PostId
 from storage.lanes import (
     add_mail,
@@ -23,17 +25,12 @@ from storage.lanes import (
 )
 from storage.schema import (
     activity,
-    actor,
     delivery,
     fan_out,
     follower,
     inbox,
     mailing,
-    post,
-    post_topic,
-    remote_actor,
     subscriber,
-    subscription,
 )
 from storage.store import Tx
 from storage.times import to_ms
@@ -157,28 +154,26 @@ def _inboxes_after(tx: Tx, one: FanOut, actor_id: ActorId, object_uri: str) -> S
 
 def _step_mail(tx: Tx, one: FanOut, now: datetime) -> int | None:
     assert one.mailing_id is not None  # noqa: S101 (the caller looked)
-    topics = (
-        sa.select(post_topic.c.topic_id)
-        .join(mailing, mailing.c.post_id == post_topic.c.post_id)
-        .where(mailing.c.id == one.mailing_id)
+    about = tx.row(
+        sa.select(mailing.c.kind, mailing.c.post_id, mailing.c.posts_json).where(
+            mailing.c.id == one.mailing_id
+        )
     )
-    chosen = (
-        sa.select(subscription.c.subscriber_id)
-        .where(subscription.c.subscriber_id == subscriber.c.id, subscription.c.topic_id.in_(topics))
-        .exists()
-    )
-    moment = to_ms(now)
+    assert about is not None  # noqa: S101 (a foreign key)
+    kind, post_id, posts_json = about
+    variant: sa.ColumnElement[Any] = sa.null()
+    if kind == "digest":
+        variant = variant_for(posts_json)
+        wanted = sa.and_(subscriber.c.rhythm == "monthly", variant > 0)
+    else:
+        wanted = had_letter(post_id) if kind == "correction" else wants_letter(post_id)
     rows = tx.rows(
-        sa.select(subscriber.c.id, subscriber.c.mail_lane)
+        sa.select(subscriber.c.id, subscriber.c.mail_lane, variant)
         .where(
             subscriber.c.id > one.cursor,
             subscriber.c.id <= one.upto,
-            subscriber.c.state == "active",
-            sa.or_(subscriber.c.paused_until.is_(None), subscriber.c.paused_until <= moment),
-            sa.or_(subscriber.c.held_until.is_(None), subscriber.c.held_until <= moment),
-            sa.not_(_reads_elsewhere(one)),
-            # A letter without a topic goes to everybody (interface.md section 4).
-            sa.or_(subscriber.c.all_topics, chosen, sa.not_(topics.exists())),
+            may_get_mail(now),
+            wanted,
         )
         .order_by(subscriber.c.id)
         .limit(STEP)
@@ -193,33 +188,14 @@ def _step_mail(tx: Tx, one: FanOut, now: datetime) -> int | None:
                 "lane_id": lanes[number % len(lanes)],
                 "mailing_id": one.mailing_id,
                 "subscriber_id": subscriber_id,
+                "variant": variant,
             }
-            for subscriber_id, number in rows
+            for subscriber_id, number, variant in rows
         ],
         urgent=False,
         now=now,
     )
     return int(rows[-1][0])
-
-
-def _reads_elsewhere(one: FanOut) -> sa.ColumnElement[bool]:
-    """They follow us with an account that they proved theirs, and the letter goes there too."""
-    return sa.and_(
-        subscriber.c.follows_as.is_not(None),
-        sa.select(follower.c.id)
-        .join(remote_actor, remote_actor.c.id == follower.c.remote_actor_id)
-        .join(actor, actor.c.id == follower.c.actor_id)
-        .where(
-            remote_actor.c.uri == subscriber.c.follows_as,
-            actor.c.kind == "newsletter",
-            follower.c.state == "accepted",
-        )
-        .exists(),
-        sa.select(post.c.id)
-        .join(mailing, mailing.c.post_id == post.c.id)
-        .where(mailing.c.id == one.mailing_id, post.c.to_fediverse)
-        .exists(),
-    )
 
 
 def stop_post(tx: Tx, post_id: PostId, *, now: datetime) -> bool:
@@ -234,7 +210,10 @@ def stop_post(tx: Tx, post_id: PostId, *, now: datetime) -> bool:
     ]
     mailings = [
         MailingId(row[0])
-        for row in tx.rows(sa.select(mailing.c.id).where(mailing.c.post_id == post_id))
+        for row in tx.rows(
+            # A digest that lists it among others goes on.
+            sa.select(mailing.c.id).where(mailing.c.post_id == post_id, mailing.c.kind != "digest")
+        )
     ]
     of_this = sa.or_(fan_out.c.activity_id.in_(activities), fan_out.c.mailing_id.in_(mailings))
     tx.execute(sa.update(fan_out).where(of_this, _OPEN).values(cancelled_at=to_ms(now)))

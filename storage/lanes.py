@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage.ids import ActivityId, InboxId, LaneId, MailingId, SubscriberId
-from storage.schema import delivery, inbox, lane
+from storage.schema import delivery, inbox, lane, mailing
 from storage.store import Tx
 from storage.times import to_ms
 from storage.wakeup import LANES
@@ -249,9 +249,14 @@ def sweep(tx: Tx, *, now: datetime) -> list[str]:
     Returns:
         The keys of the lanes found: each is an error in the log.
     """
+    paused = sa.select(mailing.c.id).where(mailing.c.paused_at.is_not(None))
     forgotten = (
         sa.select(delivery.c.id)
-        .where(delivery.c.lane_id == lane.c.id, delivery.c.state.in_(("waiting", "uncertain")))
+        .where(
+            delivery.c.lane_id == lane.c.id,
+            delivery.c.state.in_(("waiting", "uncertain")),
+            sa.or_(delivery.c.mailing_id.is_(None), delivery.c.mailing_id.not_in(paused)),
+        )
         .exists()
     )
     rows = tx.rows(

@@ -27,6 +27,11 @@ _FREED_TOO_OFTEN = 3  # Leases lost in a row: something here kills workers.
 _DAY_MS = 86_400_000
 # Written out: an expanding list cannot be used with many parameter sets at a time.
 _TO_DO = sa.text("delivery.state IN ('waiting', 'uncertain')")
+# A paused mailing is not to do: its lane would be taken and given back without end.
+_NOT_PAUSED = sa.text(
+    "NOT EXISTS (SELECT 1 FROM mailing"
+    " WHERE mailing.id = delivery.mailing_id AND mailing.paused_at IS NOT NULL)"
+)
 _STILL_OPEN = sa.text("delivery.state IN ('waiting', 'started', 'uncertain')")
 
 
@@ -289,6 +294,8 @@ def record(tx: Tx, results: Sequence[Result], now: datetime) -> None:
                 answer=sa.bindparam("said"),
                 attempts=delivery.c.attempts + 1,
                 not_before=sa.bindparam("at"),
+                # Only what may have arrived keeps its Date; a later attempt is of its time (HD-1).
+                dated_at=sa.case((sa.bindparam("now_is") == "uncertain", delivery.c.dated_at)),
             ),
             [
                 {
@@ -308,7 +315,7 @@ def _give_back(tx: Tx, reports: Sequence[Report], now: datetime) -> None:
     moment = to_ms(now)
     next_due = (
         sa.select(sa.func.min(delivery.c.not_before))
-        .where(delivery.c.lane_id == lane.c.id, _TO_DO)
+        .where(delivery.c.lane_id == lane.c.id, _TO_DO, _NOT_PAUSED)
         .scalar_subquery()
     )
     # Never in the past: a lane that has more goes to the end of the line.

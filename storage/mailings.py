@@ -8,6 +8,7 @@ connection (RE-6, TR-20 of email.md).
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -16,6 +17,7 @@ from storage.leases import Result, record
 from storage.schema import delivery, fan_out, lane, mailing, mailing_template, notice, subscriber
 from storage.store import Tx
 from storage.times import from_ms, to_ms
+from storage.wakeup import LANES
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,10 @@ class Letter:
     dated_at: datetime | None  # The Date that a repeat must carry.
     created_at: datetime
     expires_at: datetime | None
+    variant: int | None = None  # Of a digest: which letters it lists.
 
 
-_PLAIN = list(Letter.__dataclass_fields__)[:-3]
+_PLAIN = list(Letter.__dataclass_fields__)[:-4]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ def upcoming(tx: Tx, lane_id: LaneId, *, now: datetime, limit: int) -> list[Lett
             delivery.c.dated_at,
             delivery.c.created_at,
             notice.c.expires_at,
+            delivery.c.variant,
         )
         .select_from(
             delivery.outerjoin(subscriber, subscriber.c.id == delivery.c.subscriber_id)
@@ -121,9 +125,10 @@ def upcoming(tx: Tx, lane_id: LaneId, *, now: datetime, limit: int) -> list[Lett
     return [
         Letter(
             **dict(zip(_PLAIN, row, strict=False)),
-            dated_at=from_ms(row[-3]),
-            created_at=from_ms(row[-2]),
-            expires_at=from_ms(row[-1]),
+            dated_at=from_ms(row[-4]),
+            created_at=from_ms(row[-3]),
+            expires_at=from_ms(row[-2]),
+            variant=row[-1],
         )
         for row in rows
     ]
@@ -181,13 +186,73 @@ def advance(
     return started.rowcount == 1
 
 
-def pause_mailing(tx: Tx, mailing_id: MailingId, *, reason: str, now: datetime) -> None:
-    """Nothing more of it leaves until a founder resumes it."""
-    tx.execute(
+def pause_mailing(tx: Tx, mailing_id: MailingId, *, reason: str, now: datetime) -> bool:
+    """Nothing more of it leaves until a founder resumes it; False if it paused already."""
+    paused = tx.execute(
         sa.update(mailing)
         .where(mailing.c.id == mailing_id, mailing.c.paused_at.is_(None))
         .values(paused_at=to_ms(now), pause_reason=reason)
     )
+    return paused.rowcount == 1
+
+
+def resume_post(tx: Tx, post_id: PostId, *, now: datetime) -> None:
+    """A founder lets the mailings of a post go on: nobody who got the letter gets it again."""
+    mine = [
+        row[0]
+        for row in tx.rows(
+            sa.update(mailing)
+            .where(mailing.c.post_id == post_id, mailing.c.paused_at.is_not(None))
+            .values(paused_at=None, pause_reason="")
+            .returning(mailing.c.id)
+        )
+    ]
+    waiting = sa.select(delivery.c.lane_id).where(
+        delivery.c.mailing_id.in_(mine), delivery.c.state.in_(("waiting", "uncertain"))
+    )
+    tx.execute(
+        sa.update(lane)
+        .where(lane.c.id.in_(waiting), lane.c.leased_by.is_(None))
+        .values(ready_at=to_ms(now))
+    )
+    tx.wake(LANES)
+
+
+def decide_uncertain(tx: Tx, delivery_id: DeliveryId, *, again: bool, now: datetime) -> bool:
+    """A founder settles a message that may have arrived: once more, or left as it is (TR-22)."""
+    lane_id = tx.scalar(sa.select(delivery.c.lane_id).where(delivery.c.id == delivery_id))
+    tx.rows(sa.select(lane.c.id).where(lane.c.id == lane_id).with_for_update())
+    values: dict[str, Any] = {"not_before": to_ms(now)}
+    if not again:
+        values = {
+            "state": "cancelled",
+            "ended_at": to_ms(now),
+            "answer": "may have arrived; left as it is",
+        }
+    changed = tx.execute(
+        sa.update(delivery)
+        .where(delivery.c.id == delivery_id, delivery.c.state == "uncertain")
+        .values(values)
+    )
+    tx.execute(
+        sa.update(lane)
+        .where(lane.c.id == lane_id, lane.c.leased_by.is_(None))
+        .values(ready_at=to_ms(now))
+    )
+    tx.wake(LANES)
+    return changed.rowcount == 1
+
+
+def last_correction(tx: Tx, post_id: PostId) -> datetime | None:
+    """When a correction of this post last went out by mail."""
+    found: datetime | None = from_ms(
+        tx.scalar(
+            sa.select(sa.func.max(mailing.c.created_at)).where(
+                mailing.c.post_id == post_id, mailing.c.kind == "correction"
+            )
+        )
+    )
+    return found
 
 
 def finish_mailings(tx: Tx, *, now: datetime) -> list[MailingId]:

@@ -81,7 +81,9 @@ _NAMES = {"waiting": "waiting", "started": "waiting"}
 
 def progress_of(tx: Tx, post_id: PostId) -> Progress:
     """How far a post is: its newest activity and all its mailings."""
-    mailings = sa.select(mailing.c.id).where(mailing.c.post_id == post_id)
+    mailings = sa.select(mailing.c.id).where(
+        mailing.c.post_id == post_id, mailing.c.kind != "digest"
+    )
     activities = sa.select(activity.c.id).where(activity.c.post_id == post_id)
     of_this = sa.or_(delivery.c.mailing_id.in_(mailings), delivery.c.activity_id.in_(activities))
     opened = tx.row(
@@ -94,7 +96,7 @@ def progress_of(tx: Tx, post_id: PostId) -> Progress:
     assert opened is not None  # noqa: S101 (an aggregate has one row)
     paused = tx.scalar(
         sa.select(mailing.c.pause_reason).where(
-            mailing.c.post_id == post_id, mailing.c.paused_at.is_not(None)
+            mailing.c.id.in_(mailings), mailing.c.paused_at.is_not(None)
         )
     )
     return Progress(

@@ -88,6 +88,7 @@ newsletter = Table(
     _words("shop_url"),
     Column("profile_fields_json", Text, nullable=False, server_default="[]"),
     Column("rhythm_days", Integer, nullable=False, server_default="0"),  # 0: no promise made.
+    Column("digest_month", Integer, nullable=False, server_default="0"),  # Last one sent: 202611.
     Column("second_thoughts_ms", BigInteger, nullable=True),  # None: the setting decides.
     _flag("approve_known"),  # Replies of people approved before are shown at once.
     _ref("icon_media_id", "media", nullable=True),
@@ -122,6 +123,19 @@ actor_key = Table(
     _ms("created_at"),
     _ms("retired_at", nullable=True),
     UniqueConstraint("actor_id", "fragment"),
+)
+
+dkim_key = Table(
+    "dkim_key",  # Our own signatures on mail (DK-2): published first, then used, then retired.
+    metadata,
+    _id(),
+    Column("selector", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),  # rsa, ed25519
+    Column("record", Text, nullable=False),  # What stands in DNS.
+    Column("sealed_private", LargeBinary, nullable=False),
+    _ms("created_at"),
+    _ms("used_since", nullable=True),
+    _ms("retired_at", nullable=True),
 )
 
 topic = Table(
@@ -384,6 +398,7 @@ mailing = Table(
     _ms("paused_at", nullable=True),
     _ms("created_at"),
     _ms("finished_at", nullable=True),
+    Column("posts_json", Text, nullable=True),  # Of a digest: the letters that it may list.
     UniqueConstraint("post_id", "kind", "sequence"),
     sqlite_autoincrement=True,
 )
@@ -392,7 +407,7 @@ mailing_template = Table(
     "mailing_template",  # Composed once per language, filled as bytes per reader (SE-1).
     metadata,
     _ref("mailing_id", "mailing", cascade=True),
-    Column("language", Text, nullable=False),
+    Column("language", Text, nullable=False),  # Of a digest also which letters: `fr:5`.
     Column("subject", Text, nullable=False),
     Column("template", LargeBinary, nullable=False),
     UniqueConstraint("mailing_id", "language"),
@@ -511,6 +526,7 @@ delivery = Table(
     Column("message_id", Text, nullable=True),  # Mail: constant over all attempts (RE-6).
     _ms("dated_at", nullable=True),  # The Date that a repeat must carry (HD-1).
     Column("answer", Text, nullable=True),
+    Column("variant", BigInteger, nullable=True),  # Of a digest: a bit for each of its letters.
     CheckConstraint(
         "state IN ('waiting', 'started', 'delivered', 'failed', 'cancelled', 'uncertain')",
         name="state",

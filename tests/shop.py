@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import httpx
 import uvicorn
 
 from fediletter.app import build_services, create_app
+from fediletter.clock import Clock
 from fediletter.founders.passwords import hash_password
 from fediletter.installation import install
 from fediletter.mail.maildir import Caught, caught_mail
@@ -117,6 +119,7 @@ async def running_shop(
     workers: bool = True,
     founder: bool = True,
     certificates: tuple[Path, Path, Path] | None = None,
+    clock: Clock | None = None,
     **settings: str,
 ) -> AsyncIterator[Shop]:
     """A shop on a free port until the block ends.
@@ -126,6 +129,7 @@ async def running_shop(
         workers: Whether it sends.
         founder: Whether somebody may enter the desk.
         certificates: Authority, certificate and key, to serve by https.
+        clock: Instead of the machine's.
         settings: `FEDILETTER_…` in lower case without the prefix.
     """
     port = free_port()
@@ -139,6 +143,8 @@ async def running_shop(
     now = datetime.now(UTC)
     await asyncio.to_thread(install, loaded, now=now, title="Atelier Rivière")
     services = build_services(loaded)
+    if clock is not None:
+        services = replace(services, clock=clock)
     if founder and not await services.store.read(founders.count_founders):
         await services.store.write(
             founders.add_founder, email=EMAIL, role="founder", password_hash=_HASH, now=now

@@ -20,6 +20,8 @@ from email.headerregistry import Address as HeaderAddress
 from email.message import EmailMessage
 from email.utils import format_datetime
 
+from fediletter.mail.quoted import quoted, soft_rows
+
 TO, MESSAGE_ID, DATE = "to", "message-id", "date"
 UNSUBSCRIBE, PREFERENCES, LEAVE = "unsubscribe", "preferences", "leave"
 
@@ -40,7 +42,6 @@ UNSUBSCRIBE_HERE, PREFERENCES_HERE = _IN_BODY
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _LONGEST_SUBJECT, _LONGEST_NAME = 150, 80
 _JOINER = "\u200d"
-_LONGEST_ROW, _LONGEST_SLOT_ROW = 75, 72  # Octets of a line, before its soft break.
 # What a value of one reader may hold: nothing that ends an address, a URL, a quote or a line.
 _ADDRESS = re.compile(r"[^\x00-\x20\x7f-\U0010ffff<>,;:@\"()\[\]\\]+@[A-Za-z0-9._:\[\]-]+")
 _URL = re.compile(r"https?://[A-Za-z0-9._/:\[\]-]+")
@@ -74,7 +75,8 @@ class IssueLetter:
     text: str
     list_id: str  # `label.host`
     list_name: str
-    archived_at: str
+    archived_at: str = ""  # Empty: it stands on no page of its own.
+    automatic: bool = False  # Sent by the clock, not by a person (HD-16).
     leave_by_mail: bool = False  # Mail to us is read: a mailto: may stand beside the link.
 
 
@@ -109,31 +111,41 @@ class Template:
         Raises:
             CannotCompose: A value would not fit its slot (EM-1).
         """
-        for pattern, value in (
-            (_ADDRESS, reader.to),
-            (_ADDRESS, reader.message_id),
-            (_ADDRESS, reader.leave_address),
-            (_URL, reader.unsubscribe_url),
-            (_URL, reader.preferences_url),
-        ):
-            if not pattern.fullmatch(value):
-                raise CannotCompose("a reader's address or link does not fit its slot")
-        values = {
-            TO: reader.to.encode("ascii"),
-            MESSAGE_ID: reader.message_id.encode("ascii"),
-            DATE: format_datetime(reader.date).encode("ascii"),
-            UNSUBSCRIBE: reader.unsubscribe_url.encode("ascii"),
-            PREFERENCES: reader.preferences_url.encode("ascii"),
-            LEAVE: reader.leave_address.encode("ascii"),
-        }
-        soft = {f"soft-{name}": _soft(values[name]) for name in (UNSUBSCRIBE, PREFERENCES)}
-        return self._join(values | soft)
+        return self.join(slot_values(reader))
 
-    def _join(self, values: Mapping[str, bytes]) -> bytes:
+    def join(self, values: Mapping[str, bytes]) -> bytes:
+        """The message with what `slot_values` gave."""
         parts = [self._pieces[0]]
         for name, piece in zip(self._slots, self._pieces[1:], strict=True):
             parts += (values[name], piece)
         return b"".join(parts)
+
+
+def slot_values(reader: ReaderSlots) -> dict[str, bytes]:
+    """What stands in the slots of one reader's message, by their names.
+
+    Raises:
+        CannotCompose: A value would not fit its slot (EM-1).
+    """
+    for pattern, value in (
+        (_ADDRESS, reader.to),
+        (_ADDRESS, reader.message_id),
+        (_ADDRESS, reader.leave_address),
+        (_URL, reader.unsubscribe_url),
+        (_URL, reader.preferences_url),
+    ):
+        if not pattern.fullmatch(value):
+            raise CannotCompose("a reader's address or link does not fit its slot")
+    values = {
+        TO: reader.to.encode("ascii"),
+        MESSAGE_ID: reader.message_id.encode("ascii"),
+        DATE: format_datetime(reader.date).encode("ascii"),
+        UNSUBSCRIBE: reader.unsubscribe_url.encode("ascii"),
+        PREFERENCES: reader.preferences_url.encode("ascii"),
+        LEAVE: reader.leave_address.encode("ascii"),
+    }
+    soft = {f"soft-{name}": soft_rows(values[name]) for name in (UNSUBSCRIBE, PREFERENCES)}
+    return values | soft
 
 
 def compose_issue(letter: IssueLetter) -> Template:
@@ -153,8 +165,11 @@ def compose_issue(letter: IssueLetter) -> Template:
     message["List-Unsubscribe"] = "<https://slot.invalid/unsubscribe>"
     message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message["List-Post"] = "NO"
-    message["Archived-At"] = "<https://slot.invalid/archived>"
+    if letter.archived_at:
+        message["Archived-At"] = "<https://slot.invalid/archived>"
     message["Precedence"] = "bulk"
+    if letter.automatic:
+        message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "OOF, AutoReply"
     message["Content-Language"] = letter.language
     boundary = f"fl-{secrets.token_hex(16)}"
@@ -210,7 +225,7 @@ def compose_plain(
     head = head.replace(b"slot-to@slot.invalid", to.encode("ascii"))
     head = head.replace(b"slot-message-id@slot.invalid", message_id.encode("ascii"))
     # The last line ends too: a final dot behind it would be part of it (EM-4).
-    return head + b"\r\n" + _quoted(text.rstrip("\r\n") + "\n")
+    return head + b"\r\n" + quoted(text.rstrip("\r\n") + "\n")
 
 
 def new_message_id(domain: str) -> str:
@@ -286,49 +301,8 @@ def _with_slots(text: str) -> bytes:
         if part in _IN_BODY:
             encoded.append(f"=\r\n\0soft-{_IN_BODY[part]}\0=\r\n".encode("ascii"))
         else:
-            encoded.append(_quoted(part))
+            encoded.append(quoted(part))
     return b"".join(encoded)
-
-
-def _soft(value: bytes) -> bytes:
-    rows = []
-    while len(value) > _LONGEST_SLOT_ROW:
-        end = _LONGEST_SLOT_ROW
-        while end > 1 and value[end : end + 1] == b".":
-            end -= 1  # A row that began with a dot would lose it on the way (MI-7).
-        rows.append(value[:end])
-        value = value[end:]
-    return b"=\r\n".join([*rows, value])
-
-
-def _quoted(text: str) -> bytes:
-    """Quoted-printable with CRLF line ends, at most 76 octets a line (MI-4)."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return b"\r\n".join(_quoted_line(line) for line in lines)
-
-
-def _quoted_line(line: str) -> bytes:
-    tokens = [
-        chr(octet) if (33 <= octet <= 126 and octet != 61) or octet == 32 else f"={octet:02X}"
-        for octet in line.encode("utf-8")
-    ]
-    if tokens and tokens[-1] == " ":
-        tokens[-1] = "=20"
-    rows, row = [], ""
-    for at, token in enumerate(tokens):
-        if len(row) + len(token) > _LONGEST_ROW:
-            rows.append(row + "=")
-            row = ""
-        row += token if row else _first_of_row(token, tokens[at + 1 : at + 5])
-    rows.append(row)
-    return "\r\n".join(rows).encode("ascii")
-
-
-def _first_of_row(token: str, following: list[str]) -> str:
-    """What begins a line: relays stuff and strip a dot, mailboxes alter `From ` (MI-4, EM-4)."""
-    if token == "." or (token == "F" and following == ["r", "o", "m", " "]):  # noqa: S105
-        return f"={ord(token):02X}"
-    return token
 
 
 def _check(template: Template, letter: IssueLetter, planned: list[str]) -> None:

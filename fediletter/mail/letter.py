@@ -43,6 +43,9 @@ class LetterContent:
     postal_address: str
     web_url: str
     privacy_url: str
+    note: str = ""  # Before the title: why a second mail comes.
+    web_words: str = ""  # Of the link to `web_url`; empty: the letter on the web.
+    why: str = ""  # Why the reader gets this; empty: because they asked for letters.
     cover_url: str = ""
     cover_alt: str = ""
     cover_width: int = 600

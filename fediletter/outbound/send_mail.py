@@ -5,22 +5,21 @@ Sources: email.md 11 (TR-17 to TR-24); security.md RE-4 to RE-6, EM-15, EM-17, L
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from datetime import datetime, timedelta
 
 from fediletter.limits import SMTP_DOT_SECONDS
-from fediletter.mail.compose import ReaderSlots, Template, new_message_id
+from fediletter.mail.compose import ReaderSlots, new_message_id, slot_values
 from fediletter.mail.courier import Accepted, Envelope, Failed, Later
 from fediletter.mail.courier import InDoubt as NoAnswer
 from fediletter.mail.courier import Result as RelayResult
 from fediletter.outbound.backoff import mail_again, rest_of
+from fediletter.outbound.letters import Letters
 from fediletter.services import Services
-from storage.ids import MailingId
 from storage.leases import Again, Claim, Ended, InDoubt, Report, Result, settle
-from storage.mailings import Letter, Start, advance, pause_mailing, templates_of, upcoming
+from storage.mailings import Letter, Start, advance, pause_mailing, upcoming
 
 _AHEAD = 50  # Letters looked up at a time.
-_KEPT = 8  # Mailings whose templates stay in memory.
 _UNCERTAIN_AGAIN = timedelta(seconds=SMTP_DOT_SECONDS, minutes=15)  # TR-22
 _log = logging.getLogger("fediletter.outbound")
 
@@ -30,13 +29,14 @@ class MailSender:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._templates: OrderedDict[MailingId, dict[str, Template]] = OrderedDict()
+        self.letters = Letters(services)
 
     async def drain(self, claim: Claim) -> None:
         """Send what is due in a lane, and give it back."""
         courier = _LaneCourier(self, self._services, claim)
         rest = error = None
         try:
+            await self.letters.look_up_keys()
             halt = await self._services.mailer.run(courier)
             if halt is not None:
                 rest, error = rest_of(claim.failures), halt.reason
@@ -48,17 +48,6 @@ class MailSender:
             rest, error = timedelta(minutes=1), "unexpected trouble"
         report = Report(claim.lane_id, claim.term, answered=rest is None, rest=rest, error=error)
         await self._services.store.write(settle, [report], now=self._services.clock.now())
-
-    async def template(self, mailing_id: MailingId, language: str) -> Template:
-        """The composed letter in a reader's language."""
-        found = self._templates.get(mailing_id)
-        if found is None:
-            stored = await self._services.store.read(templates_of, mailing_id)
-            found = {name: Template(raw) for name, raw in stored.items()}
-            self._templates[mailing_id] = found
-            if len(self._templates) > _KEPT:
-                self._templates.popitem(last=False)
-        return found.get(language) or next(iter(found.values()))
 
 
 class _LaneCourier:
@@ -154,12 +143,14 @@ class _LaneCourier:
         )
         self._by_id[letter.id] = (letter, start)
         sender = f"bounce+{tokens.bounce(letter.id)}@{domain}"
+        letters = self._sender.letters
         if letter.notice_body is not None:
-            return Envelope(letter.id, sender, letter.recipient, letter.notice_body)
+            content = letters.signed(letter.notice_body, now=now)
+            return Envelope(letter.id, sender, letter.recipient, content)
         assert letter.mailing_id is not None  # noqa: S101 (a delivery is of a notice or a mailing)
         assert letter.key is not None and letter.epoch is not None  # noqa: S101, PT018
-        template = await self._sender.template(letter.mailing_id, letter.language or "")
-        content = template.fill(
+        composed = await letters.composed(letter.mailing_id, letter.language or "", letter.variant)
+        values = slot_values(
             ReaderSlots(
                 to=letter.recipient,
                 message_id=start.message_id,
@@ -169,4 +160,5 @@ class _LaneCourier:
                 leave_address=f"leave+{tokens.leave(letter.subscriber_id or 0)}@{domain}",
             )
         )
+        content = letters.filled(composed, values, now=now)
         return Envelope(letter.id, sender, letter.recipient, content)

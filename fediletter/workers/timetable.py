@@ -18,6 +18,7 @@ from fediletter.limits import (
 )
 from fediletter.newsletter import retention
 from fediletter.outbound.asks import mailroom_of
+from fediletter.outbound.digest import digest_due
 from fediletter.outbound.polls import tell_tallies
 from fediletter.outbound.publish import publish_due
 from fediletter.outbound.topics import give_actors
@@ -44,6 +45,7 @@ class Timetable:
             (self._finish, 5),
             (self._tell_tallies, 5),
             (self._give_actors, 10),
+            (self._digest, 60),
             (self._sweep, 180),
             (self._tidy, 3600),
             (self._ask_the_imported, 300),
@@ -93,6 +95,9 @@ class Timetable:
 
     async def _give_actors(self) -> None:
         await give_actors(self._services)
+
+    async def _digest(self) -> None:
+        await digest_due(self._services)
 
     async def _finish(self) -> None:
         await self._services.store.write(mailings.finish_mailings, now=self._services.clock.now())

@@ -198,20 +198,6 @@ async def test_preferences_add_and_remove_topics_and_set_language_and_pause(shop
     assert kinds == ["requested", "confirmed", "topics changed"]
 
 
-async def test_a_reader_who_asked_for_a_month_at_a_time_misses_no_letter(shop):
-    await shop.subscribe("ana@example.org")
-    await shop.publish("Lin", "x")
-    mails = await shop.mail_to("ana@example.org", count=2)
-    letter = next(mail for mail in mails if "/preferences/" in mail.text)
-    link = link_in(letter.text, "preferences")
-    await shop.post(link, rhythm="monthly", language="fr", pause="0")
-    assert (await person(shop, "ana@example.org")).rhythm == "monthly"
-
-    await shop.publish("Cuir", "x")
-
-    assert len(await shop.mail_to("ana@example.org", count=3)) == 3
-
-
 @pytest.mark.rule("EM-16")
 @pytest.mark.rule("HD-22")
 async def test_two_readers_letters_differ_only_in_their_own_links_and_fields(shop):

@@ -31,3 +31,30 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_ask_not_before", "ask", ["not_before"])
+    _outgoing_mail()
+
+
+def _outgoing_mail() -> None:
+    op.add_column(
+        "newsletter", sa.Column("digest_month", sa.Integer(), nullable=False, server_default="0")
+    )
+    op.add_column("mailing", sa.Column("posts_json", sa.Text(), nullable=True))
+    op.add_column("delivery", sa.Column("variant", sa.BigInteger(), nullable=True))
+    op.create_table(
+        "dkim_key",
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column("selector", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("record", sa.Text(), nullable=False),
+        sa.Column("sealed_private", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("used_since", sa.BigInteger(), nullable=True),
+        sa.Column("retired_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_dkim_key")),
+        sa.UniqueConstraint("selector", name=op.f("uq_dkim_key_selector")),
+    )
