@@ -41,6 +41,7 @@ _BUSY_SECONDS = 5.0
 _GATHER = 64  # Works in one commit, at most: bounds the wait of the first.
 _READERS = 4
 _WRITERS = 4  # PostgreSQL only.
+_IDLE_SECONDS = 30  # Within a transaction, on PostgreSQL: less than a lease (L-93).
 
 
 class Tx:
@@ -293,7 +294,11 @@ def engine_for(url: str) -> Engine:
         max_overflow=0,
         pool_pre_ping=True,
         isolation_level="AUTOCOMMIT",  # `exec_driver_sql("BEGIN…")` decides, here as on SQLite.
-        connect_args={"connect_timeout": 5},
+        connect_args={
+            "connect_timeout": 5,
+            # Whoever is stopped in mid-transaction must not hold rows for ever (FT-17).
+            "options": f"-c idle_in_transaction_session_timeout={_IDLE_SECONDS * 1000}",
+        },
     )
 
 
