@@ -19,9 +19,11 @@ from fediletter.newsletter.tokens import Tokens
 from fediletter.sealing import load_vault
 from fediletter.services import Services
 from fediletter.settings import Settings
+from fediletter.web.census import Counted
 from fediletter.web.errors import EXCEPTION_HANDLERS
 from fediletter.web.guard import guarded
 from fediletter.web.kept import Shelf
+from fediletter.web.readers import Runs
 from fediletter.web.routes import ROUTES
 from fediletter.workers.supervisor import Supervisor
 
@@ -79,4 +81,6 @@ def create_app(services: Services, *, workers: bool = True) -> ASGIApp:
     app.state.services = services
     app.state.receiver = Receiver(services)
     app.state.shelf = Shelf()
+    app.state.counted = Counted()
+    app.state.imports = Runs()
     return guarded(app, services.settings)

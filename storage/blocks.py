@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -11,7 +12,7 @@ from storage.newsletters import touch
 from storage.schema import block as blocks
 from storage.schema import follower, inbox, lane, remote_actor, reply
 from storage.store import Tx
-from storage.times import to_ms
+from storage.times import from_ms, to_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Block:
     kind: str
     value: str
     note: str
+    id: int
+    at: datetime
 
 
 def is_blocked(tx: Tx, actor_uri: str, host: str) -> bool:
@@ -108,7 +111,23 @@ def remove_block(tx: Tx, value: str) -> bool:
     return tx.execute(sa.delete(blocks).where(blocks.c.value == value)).rowcount > 0
 
 
+def list_blocks(tx: Tx, *, limit: int, before: int | None = None, search: str = "") -> list[Block]:
+    """Blocks, the newest first, beyond the id `before`; `search` matches any part of a value."""
+    query = _SELECT.order_by(blocks.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(blocks.c.id < before)
+    if search:
+        query = query.where(blocks.c.value.contains(search.lower(), autoescape=True))
+    return [_read(row) for row in tx.rows(query)]
+
+
 def all_blocks(tx: Tx) -> list[Block]:
     """Every block, the oldest first."""
-    rows = tx.rows(sa.select(blocks.c.kind, blocks.c.value, blocks.c.note).order_by(blocks.c.id))
-    return [Block(*row) for row in rows]
+    return [_read(row) for row in tx.rows(_SELECT.order_by(blocks.c.id))]
+
+
+_SELECT = sa.select(blocks.c.kind, blocks.c.value, blocks.c.note, blocks.c.id, blocks.c.at)
+
+
+def _read(row: tuple[Any, ...]) -> Block:
+    return Block(*(*row[:-1], from_ms(row[-1])))

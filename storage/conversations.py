@@ -270,11 +270,23 @@ def approved_replies(tx: Tx, post_id: PostId, *, limit: int, after: int = 0) -> 
 
 
 def conversation(
-    tx: Tx, *, limit: int, before: int | None = None, states: Sequence[str] = ("pending",)
+    tx: Tx,
+    *,
+    limit: int,
+    before: int | None = None,
+    states: Sequence[str] = ("pending",),
+    channel: str | None = None,
+    post_id: PostId | None = None,
 ) -> list[Reply]:
-    """Replies for the desk, the newest first."""
+    """Replies for the desk, the newest first, beyond the id `before`."""
     query = _REPLY.where(reply.c.state.in_(list(states))).order_by(reply.c.id.desc()).limit(limit)
-    return _replies(tx, query if before is None else query.where(reply.c.id < before))
+    if before is not None:
+        query = query.where(reply.c.id < before)
+    if channel is not None:
+        query = query.where(reply.c.channel == channel)
+    if post_id is not None:
+        query = query.where(reply.c.post_id == post_id)
+    return _replies(tx, query)
 
 
 def count_replies(tx: Tx, post_id: PostId) -> int:
@@ -290,9 +302,10 @@ def count_replies(tx: Tx, post_id: PostId) -> int:
     )
 
 
-def count_pending(tx: Tx) -> int:
-    """Replies that wait for a founder."""
-    return int(tx.scalar(sa.select(sa.func.count()).where(reply.c.state == "pending")))
+def count_pending(tx: Tx, *, most: int = 100) -> int:
+    """Replies that wait for a founder, counted up to `most`."""
+    waiting = sa.select(reply.c.id).where(reply.c.state == "pending").limit(most).subquery()
+    return int(tx.scalar(sa.select(sa.func.count()).select_from(waiting)))
 
 
 def stored_of(
@@ -378,35 +391,45 @@ def keep_report(
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A report from another server, for the founders."""
+    """What another server's moderators, or a person there, told us about."""
 
     id: int
-    reporter: str
-    objects: tuple[str, ...]
+    reporter: str  # Actor id.
+    objects: tuple[str, ...]  # Ids of what it is about.
     comment: str
     at: datetime
+    settled_at: datetime | None
 
 
-def open_reports(tx: Tx, *, limit: int) -> list[Report]:
-    """Reports that nobody has dealt with, the newest first."""
-    rows = tx.rows(
+def reports(tx: Tx, *, limit: int, settled: bool, before: int | None = None) -> list[Report]:
+    """Reports, the newest first, beyond the id `before`."""
+    settled_at = report.c.settled_at
+    query = (
         sa.select(
-            report.c.id, report.c.reporter, report.c.objects_json, report.c.comment, report.c.at
+            report.c.id,
+            report.c.reporter,
+            report.c.objects_json,
+            report.c.comment,
+            report.c.at,
+            settled_at,
         )
-        .where(report.c.settled_at.is_(None))
+        .where(settled_at.is_not(None) if settled else settled_at.is_(None))
         .order_by(report.c.id.desc())
         .limit(limit)
     )
+    if before is not None:
+        query = query.where(report.c.id < before)
     return [
-        Report(id, reporter, tuple(json.loads(objects)), comment, from_ms(at))
-        for id, reporter, objects, comment, at in rows
+        Report(row[0], row[1], tuple(json.loads(row[2])), row[3], from_ms(row[4]), from_ms(row[5]))
+        for row in tx.rows(query)
     ]
 
 
-def settle_report(tx: Tx, report_id: int, *, now: datetime) -> None:
-    """A founder has dealt with it."""
-    tx.execute(
+def settle_report(tx: Tx, report_id: int, *, now: datetime) -> bool:
+    """A founder has dealt with it. False if it was settled already."""
+    changed = tx.execute(
         sa.update(report)
         .where(report.c.id == report_id, report.c.settled_at.is_(None))
         .values(settled_at=to_ms(now))
     )
+    return changed.rowcount > 0

@@ -21,6 +21,7 @@ class Follower:
     host: str
     url: str | None
     state: str
+    id: int
     at: datetime
 
 
@@ -179,9 +180,9 @@ def count_followers(tx: Tx, actor_id: ActorId) -> int:
 
 
 def list_followers(
-    tx: Tx, actor_id: ActorId, *, limit: int, offset: int = 0, search: str = ""
+    tx: Tx, actor_id: ActorId, *, limit: int, before: int | None = None, search: str = ""
 ) -> list[Follower]:
-    """Followers, the newest first; `search` matches name, user or host."""
+    """Followers, the newest first, beyond the id `before`; `search` matches name, user, host."""
     query = (
         sa.select(
             remote_actor.c.uri,
@@ -190,14 +191,16 @@ def list_followers(
             remote_actor.c.host,
             remote_actor.c.url,
             follower.c.state,
+            follower.c.id,
             follower.c.at,
         )
         .join(remote_actor, remote_actor.c.id == follower.c.remote_actor_id)
         .where(follower.c.actor_id == actor_id)
         .order_by(follower.c.id.desc())
         .limit(limit)
-        .offset(offset)
     )
+    if before is not None:
+        query = query.where(follower.c.id < before)
     if search:
         query = query.where(
             sa.or_(

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from storage.errors import Conflict, NotThere
 from storage.ids import FounderId, MediaId, PostId, ReplyId, TopicId
 from storage.newsletters import touch
-from storage.schema import media, old_slug, post, post_topic, post_version
+from storage.schema import founder, media, old_slug, post, post_topic, post_version
 from storage.store import Tx
 from storage.times import from_ms, to_ms
 from storage.topics import Topic, topics_of_posts
@@ -65,6 +65,7 @@ class Post:
     published_at: datetime | None
     updated_at: datetime | None
     withdrawn_at: datetime | None
+    audio_media_id: MediaId | None
     cover: Cover | None
     topics: tuple[Topic, ...]
 
@@ -87,6 +88,19 @@ class Draft:
     second_thoughts_ms: int | None = None
     hashtags: str = ""  # Beside the topics; without '#', between spaces.
     audience: str = "public"  # unlisted, followers; direct: an answer to one person
+    audio_media_id: MediaId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a post's form held before."""
+
+    version: int
+    title: str
+    summary: str
+    body_markdown: str
+    founder: str  # Who wrote the text that follows it; empty if unknown.
+    saved_at: datetime
 
 
 _TIMES = ("saved_at", "scheduled_at", "published_at", "updated_at", "withdrawn_at")
@@ -143,6 +157,7 @@ def published_issues(
     before: tuple[datetime, PostId] | None = None,
     topic_id: TopicId | None = None,
     audiences: Iterable[str] = ("public",),
+    with_audio: bool = False,
 ) -> list[Post]:
     """Published issues, newest first, beyond the cursor `before`."""
     query = (
@@ -155,6 +170,8 @@ def published_issues(
         .order_by(post.c.published_at.desc(), post.c.id.desc())
         .limit(limit)
     )
+    if with_audio:
+        query = query.where(post.c.audio_media_id.is_not(None))
     if topic_id is not None:
         query = query.where(
             post.c.id.in_(sa.select(post_topic.c.post_id).where(post_topic.c.topic_id == topic_id))
@@ -230,8 +247,11 @@ def save_draft(
     version: int,
     now: datetime,
     founder_id: FounderId | None = None,
+    keeps_former: bool = True,
 ) -> int:
     """Save on top of `version`; what stood there before is kept as a former version.
+
+    An autosave that only adds keeps none (`keeps_former`): the history would be one of keystrokes.
 
     Returns:
         The new version.
@@ -248,7 +268,8 @@ def save_draft(
     )
     if changed.rowcount == 0:
         raise Conflict(str(post_id))
-    keep_version(tx, before, founder_id=founder_id)
+    if keeps_former:
+        keep_version(tx, before, founder_id=founder_id)
     return version + 1
 
 
@@ -268,6 +289,47 @@ def keep_version(tx: Tx, former: Post, *, founder_id: FounderId | None) -> None:
             saved_at=to_ms(former.saved_at),
         )
     )
+
+
+def last_kept(tx: Tx, post_id: PostId) -> datetime | None:
+    """When the newest former version was saved; None if there is none."""
+    newest = sa.select(sa.func.max(post_version.c.saved_at)).where(
+        post_version.c.post_id == post_id
+    )
+    found: datetime | None = from_ms(tx.scalar(newest))
+    return found
+
+
+def versions(tx: Tx, post_id: PostId, *, limit: int, before: int | None = None) -> list[Version]:
+    """Former versions of a post, the newest first, below the version `before`."""
+    query = (
+        sa.select(
+            post_version.c.version,
+            post_version.c.fields_json,
+            sa.func.coalesce(sa.func.nullif(founder.c.name, ""), founder.c.email, ""),
+            post_version.c.saved_at,
+        )
+        .select_from(post_version.outerjoin(founder, founder.c.id == post_version.c.founder_id))
+        .where(post_version.c.post_id == post_id)
+        .order_by(post_version.c.id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.where(post_version.c.version < before)
+    found = []
+    for number, fields, name, saved_at in tx.rows(query):
+        texts = json.loads(fields)
+        found.append(
+            Version(
+                number,
+                texts["title"],
+                texts["summary"],
+                texts["body_markdown"],
+                name,
+                from_ms(saved_at),
+            )
+        )
+    return found
 
 
 def _columns_of(draft: Draft) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class Quote:
     actor_uri: str
     author_name: str
     handle: str
+    id: int
     revoked_at: datetime | None
     at: datetime
 
@@ -45,6 +46,7 @@ _QUOTE = (
         remote_actor.c.uri,
         remote_actor.c.name,
         remote_actor.c.username + "@" + remote_actor.c.host,
+        quote.c.id,
         quote.c.revoked_at,
         quote.c.at,
     )
@@ -101,9 +103,13 @@ def quote_by_public_id(tx: Tx, public_id: str) -> Quote:
     return found[0]
 
 
-def list_quotes(tx: Tx, *, limit: int, post_id: PostId | None = None) -> list[Quote]:
-    """Agreed quotes, the newest first."""
+def list_quotes(
+    tx: Tx, *, limit: int, before: int | None = None, post_id: PostId | None = None
+) -> list[Quote]:
+    """Agreed quotes, the newest first, beyond the id `before`."""
     query = _QUOTE.where(quote.c.revoked_at.is_(None)).order_by(quote.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(quote.c.id < before)
     return _quotes(tx, query if post_id is None else query.where(quote.c.post_id == post_id))
 
 

@@ -733,6 +733,7 @@ follower = Table(
     _ms("at"),
     UniqueConstraint("actor_id", "remote_actor_id"),
     Index("ix_follower_inbox_id", "inbox_id"),
+    Index("ix_follower_actor_id", "actor_id", "id"),  # The desk's list, the newest first.
     CheckConstraint("state IN ('accepted', 'parked')", name="state"),
     sqlite_autoincrement=True,
 )

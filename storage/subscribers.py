@@ -359,3 +359,17 @@ def list_subscribers(
     if search:
         query = query.where(subscriber.c.identity.contains(search.lower(), autoescape=True))
     return [found for row in tx.rows(query) if (found := _read(row)) is not None]
+
+
+def newest_subscribers(
+    tx: Tx, *, limit: int, before: int | None = None, state: str | None = None, search: str = ""
+) -> list[Subscriber]:
+    """Subscribers, the newest first, beyond the id `before`; `search` matches any part."""
+    query = _SELECT.order_by(subscriber.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(subscriber.c.id < before)
+    if state is not None:
+        query = query.where(subscriber.c.state == state)
+    if search:
+        query = query.where(subscriber.c.identity.contains(search.lower(), autoescape=True))
+    return [found for row in tx.rows(query) if (found := _read(row)) is not None]

@@ -10,7 +10,7 @@ import click
 
 from fediletter.cli import settings_of
 from fediletter.errors import AppError, FormError
-from fediletter.media.uploads import store_image
+from fediletter.media.uploads import Upload, store_image
 from fediletter.newsletter import posts as rules
 from fediletter.outbound import publish as publishing
 from fediletter.services import Services
@@ -126,9 +126,9 @@ async def _with_cover(services: Services, path: Path, draft: Draft) -> Draft:
         media_id = await store_image(
             services.store,
             services.settings.media,
-            octets,
-            path.name,
+            Upload(octets, path.name),
             now=services.clock.now(),
+            alt=draft.cover_alt,
         )
     except FormError as wrong:
         raise AppError(422, next(iter(wrong.problems.values()))) from wrong

@@ -1,1 +1,1 @@
-"""Images: decoded and encoded anew in a child process, stored under random names."""
+"""Images, decoded and encoded anew; sounds without their tags; each in a child process."""

@@ -1,4 +1,4 @@
-"""An upload becomes stored renditions, or a sentence about why not.
+"""An upload becomes stored files, or a sentence about why not.
 
 Sources: security.md ME-1 to ME-8, L-50 to L-56.
 """
@@ -9,26 +9,56 @@ import secrets
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from fediletter.errors import AppError, FormError
-from fediletter.limits import FREE_SPACE_BYTES, IMAGE_CPU_SECONDS, MEDIA_QUOTA_BYTES, UPLOAD_BYTES
+from fediletter.limits import (
+    AUDIO_BYTES,
+    FREE_SPACE_BYTES,
+    IMAGE_CPU_SECONDS,
+    MEDIA_QUOTA_BYTES,
+    UPLOAD_BYTES,
+)
+from fediletter.newsletter.html import plain_name
 from storage.ids import FounderId, MediaId
-from storage.media import Rendition, add_media, bytes_stored
+from storage.media import Media, Rendition, add_media, bytes_stored, delete_media
 from storage.store import Store
 
-FIELD = "cover"
+NO_IMAGE = "This file is not an image that we can read."
+_NO_SOUND = "This file is not a sound that we can read: MP3, M4A or Ogg."
+_DISAGREES = "The name of this file says another kind of image than what is in it."
+_LONGEST_NAME = 255
+# What a file of each kind begins with, is called, and says of itself (ME-1).
+_KINDS: tuple[tuple[bytes, frozenset[str], str], ...] = (
+    (b"\xff\xd8\xff", frozenset({"jpg", "jpeg", "jpe", "jfif"}), "image/jpeg"),
+    (b"\x89PNG\r\n\x1a\n", frozenset({"png"}), "image/png"),
+    (b"GIF8", frozenset({"gif"}), "image/gif"),
+    (b"RIFF", frozenset({"webp"}), "image/webp"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file as it came: `name` and `declared` are the sender's words, nothing to rely on."""
+
+    octets: bytes
+    name: str
+    declared: str = ""  # Content-Type of its part.
 
 
 async def store_image(
     store: Store,
     directory: Path,
-    octets: bytes,
-    name: str,
+    upload: Upload,
     *,
     now: datetime,
+    field: str = "cover",
+    alt: str = "",
     founder_id: FounderId | None = None,
 ) -> MediaId:
     """Decode, encode anew, keep.
@@ -36,49 +66,106 @@ async def store_image(
     Args:
         store: The post store.
         directory: Of media files.
-        octets: As uploaded.
-        name: What the person calls it: display text only.
+        upload: The file.
         now: The time.
+        field: Of the form, for problems.
+        alt: What it shows.
         founder_id: Whose upload it is.
 
     Raises:
         FormError: The file cannot be taken; says why.
         AppError: There is no room (507).
     """
-    if len(octets) > UPLOAD_BYTES:
-        raise FormError({FIELD: "This file is too large: 10 MB at most."})
-    if not octets:
-        raise FormError({FIELD: "This file is empty."})
-    if shutil.disk_usage(directory).free < FREE_SPACE_BYTES:
-        raise AppError(507, "There is no room left on the server.", "Make room, then try again.")
-    if await store.read(bytes_stored) > MEDIA_QUOTA_BYTES:
-        raise AppError(507, "All images together are too large.", "Delete some first.")
+    problem = _problem_with(upload)
+    if problem:
+        raise FormError({field: problem})
+    await _require_room(store, directory)
     with tempfile.TemporaryDirectory(dir=directory, prefix=".upload-") as work:
-        files = await _convert(octets, Path(work))
+        source = await _written(Path(work), upload.octets)
+        answer = await _child("images", NO_IMAGE, str(source), work)
+        if "problem" in answer:
+            raise FormError({field: answer["problem"]})
         public_id = secrets.token_hex(10)
-        renditions = [_keep(directory, Path(work), public_id, one) for one in files]
-    return await store.write(
-        add_media,
-        public_id=public_id,
-        kind="image",
-        name=name[:255],
-        sha256=sha256(octets).digest(),
-        renditions=renditions,
-        now=now,
-        founder_id=founder_id,
+        files = [_keep(directory, Path(work), public_id, one) for one in answer["files"]]
+    return await _add(store, "image", public_id, upload, files, now, founder_id, alt=alt)
+
+
+async def store_sound(
+    store: Store,
+    directory: Path,
+    upload: Upload,
+    *,
+    now: datetime,
+    field: str = "audio",
+    founder_id: FounderId | None = None,
+) -> MediaId:
+    """Take the tags out of a sound, keep it. Arguments and refusals as `store_image`."""
+    if len(upload.octets) > AUDIO_BYTES:
+        raise FormError({field: "This file is too large: 120 MB at most."})
+    if not upload.octets:
+        raise FormError({field: "This file is empty."})
+    await _require_room(store, directory)
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".upload-") as work:
+        source = await _written(Path(work), upload.octets)
+        answer = await _child("sound", _NO_SOUND, str(source))
+        if "problem" in answer:
+            raise FormError({field: answer["problem"]})
+        public_id = secrets.token_hex(10)
+        name = f"{public_id}-{answer['seconds']}.{answer['suffix']}"
+        size = source.stat().st_size
+        source.replace(directory / name)
+    files = [Rendition(name, answer["mime"], 0, 0, size)]
+    return await _add(
+        store, "audio", public_id, upload, files, now, founder_id, seconds=answer["seconds"]
     )
 
 
-async def _convert(octets: bytes, work: Path) -> list[dict[str, str]]:
+async def forget(store: Store, directory: Path, media_id: MediaId) -> None:
+    """Delete a medium that nothing shows, files and row. Raises Conflict, NotThere."""
+    gone: Media = await store.write(delete_media, media_id)
+    for one in gone.renditions:
+        (directory / one.name).unlink(missing_ok=True)
+
+
+def _problem_with(upload: Upload) -> str:
+    """What the first bytes, the name and the declared type say, before anything is decoded."""
+    if len(upload.octets) > UPLOAD_BYTES:
+        return "This file is too large: 10 MB at most."
+    if not upload.octets:
+        return "This file is empty."
+    found = next((kind for kind in _KINDS if upload.octets.startswith(kind[0])), None)
+    if found is None:
+        return NO_IMAGE
+    _, suffixes, mime = found
+    suffix = upload.name.rpartition(".")[2].lower() if "." in upload.name else ""
+    declared = upload.declared.partition(";")[0].strip().lower()
+    if suffix and suffix not in suffixes:
+        return _DISAGREES
+    says_nothing = declared in ("", "application/octet-stream")
+    return "" if says_nothing or declared in (mime, "image/jpg") else _DISAGREES
+
+
+async def _require_room(store: Store, directory: Path) -> None:
+    if shutil.disk_usage(directory).free < FREE_SPACE_BYTES:
+        raise AppError(507, "There is no room left on the server.", "Make room, then try again.")
+    if await store.read(bytes_stored) > MEDIA_QUOTA_BYTES:
+        raise AppError(507, "All files together are too large.", "Delete some first.")
+
+
+async def _written(work: Path, octets: bytes) -> Path:
     source = work / "source"
-    source.write_bytes(octets)
+    await asyncio.to_thread(source.write_bytes, octets)
+    return source
+
+
+async def _child(module: str, otherwise: str, *arguments: str) -> dict[str, Any]:
+    """What the child process says; a child that dies or dawdles leaves the server as it was."""
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-I",
         "-m",
-        "fediletter.media.images",
-        str(source),
-        str(work),
+        f"fediletter.media.{module}",
+        *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
         env={},
@@ -86,21 +173,44 @@ async def _convert(octets: bytes, work: Path) -> list[dict[str, str]]:
     try:
         async with asyncio.timeout(IMAGE_CPU_SECONDS + 5):
             out, _ = await child.communicate()
-        answer = json.loads(out)
+        answer: dict[str, Any] = json.loads(out)
     except (TimeoutError, json.JSONDecodeError):
         if child.returncode is None:
             child.kill()
             await child.wait()
-        answer = {"problem": "This file is not an image that we can read."}
-    if "problem" in answer:
-        raise FormError({FIELD: answer["problem"]})
-    files: list[dict[str, str]] = answer["files"]
-    return files
+        return {"problem": otherwise}
+    return answer
 
 
-def _keep(directory: Path, work: Path, public_id: str, one: dict[str, str]) -> Rendition:
+def _keep(directory: Path, work: Path, public_id: str, one: dict[str, Any]) -> Rendition:
     width = int(one["width"])
     suffix = one["file"].rpartition(".")[2]
     name = f"{public_id}-{width}.{suffix}"
     (work / one["file"]).replace(directory / name)
     return Rendition(name, one["mime"], width, int(one["height"]), int(one["bytes"]))
+
+
+async def _add(
+    store: Store,
+    kind: str,
+    public_id: str,
+    upload: Upload,
+    files: Sequence[Rendition],
+    now: datetime,
+    founder_id: FounderId | None,
+    *,
+    alt: str = "",
+    seconds: int | None = None,
+) -> MediaId:
+    return await store.write(
+        add_media,
+        public_id=public_id,
+        kind=kind,
+        name=plain_name(upload.name, _LONGEST_NAME),
+        sha256=sha256(upload.octets).digest(),
+        renditions=files,
+        now=now,
+        founder_id=founder_id,
+        seconds=seconds,
+        alt=alt,
+    )

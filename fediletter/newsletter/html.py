@@ -90,10 +90,7 @@ def from_markdown(
     if profile != "web":
         tokens = list(_without_footnote_links(tokens, _NOTE_MARKS[profile]))
     rendered = parser.renderer.render(tokens, parser.options, {})
-    if profile == "web":
-        rendered = _figures(rendered)
-    elif profile == "article":
-        rendered = _flat_tables(rendered)
+    rendered = _flat_tables(_captions(rendered)) if profile == "article" else _figures(rendered)
     return _clean(rendered, profile)
 
 
@@ -257,11 +254,29 @@ _LONE_IMAGE = re.compile(r'<p>(<img [^>]*?)(?: title="([^"]*)")?\s*/?>\s*</p>')
 
 
 def _figures(rendered: str) -> str:
+    """An image alone in its paragraph, with its caption and, below, who took it."""
+
     def figure(found: re.Match[str]) -> str:
-        caption = f"<figcaption>{found[2]}</figcaption>" if found[2] else ""
-        return f"<figure>{found[1]}>{caption}</figure>"
+        caption = _caption(found[2] or "", "<br>")
+        return f"<figure>{found[1]}>{caption and f'<figcaption>{caption}</figcaption>'}</figure>"
 
     return _LONE_IMAGE.sub(figure, rendered)
+
+
+def _captions(rendered: str) -> str:
+    """The same for peers, which keep no figures: the caption is a paragraph."""
+
+    def paragraphs(found: re.Match[str]) -> str:
+        caption = _caption(found[2] or "", " ")
+        return f"<p>{found[1]}></p>{caption and f'<p><em>{caption}</em></p>'}"
+
+    return _LONE_IMAGE.sub(paragraphs, rendered)
+
+
+def _caption(title: str, between: str) -> str:
+    words, mark, credit = title.partition("©")
+    parts = (words.strip(), f"© {credit.strip()}" if mark else "")
+    return between.join(part for part in parts if part)
 
 
 def _flat_tables(rendered: str) -> str:

@@ -5,7 +5,7 @@ Sources: federation.md R14; email.md HD-5; WE-16.
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from fediletter.newsletter.slugs import slug_of
 from fediletter.settings import LANGUAGES
@@ -18,6 +18,9 @@ from storage.topics import Topic, add_topic, set_topics, topic_by_slug
 
 AUDIENCES = ("public", "unlisted", "followers")
 MOST_HASHTAGS = 10
+_KEPT_EVERY = timedelta(minutes=5)  # Between former texts that autosaving keeps …
+_NOTICED = 40  # … unless it takes away more characters than these.
+_NO_WORDS = re.compile(r"!\[\s*\]\(")
 LONGEST_TITLE, LONGEST_SUMMARY, LONGEST_BODY = 150, 500, 400_000
 
 
@@ -41,6 +44,8 @@ def check_draft(draft: Draft, *, publishing: bool) -> dict[str, str]:
         problems["body"] = "This text is too long for one letter."
     elif publishing and not draft.body_markdown.strip():
         problems["body"] = "A letter needs a text."
+    elif publishing and _NO_WORDS.search(draft.body_markdown):
+        problems["body"] = "An image in the text has no description: write it between [ and ]."
     if draft.cover_media_id is not None and not draft.cover_alt.strip():
         problems["cover_alt"] = "Describe the image in a few words, for those who cannot see it."
     if draft.language not in LANGUAGES:
@@ -80,6 +85,47 @@ def save(
     new = posts.save_draft(tx, post_id, draft, version=version, now=now, founder_id=founder_id)
     set_topics(tx, post_id, list(topic_ids))
     return new
+
+
+def autosave(
+    tx: Tx,
+    post_id: PostId,
+    draft: Draft,
+    topic_ids: Sequence[TopicId],
+    *,
+    version: int,
+    now: datetime,
+    founder_id: FounderId | None = None,
+) -> int:
+    """Save what is being typed; a former text is kept when it is old or lost something.
+
+    Raises:
+        Conflict: Somebody saved in between, or it is no draft any more.
+    """
+    before = posts.get_post(tx, post_id)
+    if before.state not in ("draft", "scheduled"):
+        raise Conflict(str(post_id))
+    kept_at = posts.last_kept(tx, post_id)
+    shrinks = len(draft.body_markdown) + _NOTICED < len(before.body_markdown)
+    is_old = kept_at is None or before.saved_at - kept_at > _KEPT_EVERY
+    new = posts.save_draft(
+        tx,
+        post_id,
+        draft,
+        version=version,
+        now=now,
+        founder_id=founder_id,
+        keeps_former=shrinks or is_old,
+    )
+    set_topics(tx, post_id, list(topic_ids))
+    return new
+
+
+def figure(address: str, *, alt: str, caption: str = "", credit: str = "") -> str:
+    """An image as Markdown: its title is the caption, behind © who took it."""
+    plain = " ".join(alt.split()).replace("\\", "").replace("[", "(").replace("]", ")")
+    below = " ".join(f"{caption} {'© ' + credit if credit else ''}".split()).replace('"', "”")
+    return f'![{plain}]({address} "{below}")' if below else f"![{plain}]({address})"
 
 
 def topic_named(tx: Tx, name: str, *, now: datetime) -> Topic:

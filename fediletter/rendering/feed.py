@@ -11,6 +11,7 @@ from typing import Any
 from fediletter.links import Links
 from fediletter.newsletter.html import from_markdown
 from fediletter.rendering.objects import image_of, when
+from storage.media import Media
 from storage.newsletters import Newsletter
 from storage.posts import Post
 from storage.times import from_ms
@@ -78,8 +79,17 @@ def json_feed(found: Sequence[Post], links: Links, letter: Newsletter) -> bytes:
     return json.dumps(document, ensure_ascii=False).encode()
 
 
-def podcast(found: Sequence[Post], links: Links, letter: Newsletter) -> bytes:
-    """An RSS feed for podcast programs: letters with sound."""
+def podcast(
+    found: Sequence[tuple[Post, Media]], links: Links, letter: Newsletter, *, icon: str | None
+) -> bytes:
+    """An RSS feed for podcast programs: letters with their sound, the newest first.
+
+    Args:
+        found: Published posts, each with its sound.
+        links: Our addresses.
+        letter: Whose they are.
+        icon: File name of the newsletter's picture.
+    """
     from feedgen.feed import FeedGenerator  # noqa: PLC0415 (start-up time and memory)
 
     feed = FeedGenerator()
@@ -90,12 +100,22 @@ def podcast(found: Sequence[Post], links: Links, letter: Newsletter) -> bytes:
     feed.link(href=links.page("/"), rel="alternate")
     feed.language(letter.language)
     feed.podcast.itunes_author(letter.title)
-    for post in found:
+    feed.podcast.itunes_summary(letter.description or letter.title)
+    feed.podcast.itunes_category("Arts", "Fashion & Beauty")
+    feed.podcast.itunes_explicit("no")
+    if icon is not None:
+        feed.podcast.itunes_image(links.media(icon))
+    for post, sound in found:
         entry = feed.add_entry(order="append")
         entry.id(links.post_object(post.kind, post.public_id))
         entry.title(post.title)
         entry.link(href=links.letter(post.slug))
         entry.published(post.published_at)
+        entry.description(post.summary or post.title)
+        file = sound.renditions[0]
+        entry.enclosure(links.media(file.name), str(file.bytes), file.mime)
+        entry.podcast.itunes_duration(sound.seconds or 1)
+        entry.podcast.itunes_explicit("no")
     octets: bytes = feed.rss_str(pretty=False)
     return octets
 

@@ -6,31 +6,26 @@ Sources: issue 2.6; security.md WE-7, WE-10; interface.md section 4.
 """
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from fediletter.errors import AppError
-from fediletter.mail.compose import PREFERENCES_HERE, UNSUBSCRIBE_HERE
-from fediletter.mail.letter import render_letter
 from fediletter.newsletter import posts as rules
-from fediletter.newsletter.html import from_markdown
 from fediletter.outbound import publish as publishing
-from fediletter.rendering.mastodon import mastodon_view
-from fediletter.rendering.objects import article_of, image_of, teaser_of
-from fediletter.web.context import page, services_of
+from fediletter.web.census import census_of
+from fediletter.web.context import page, services_of, words_of
 from fediletter.web.drafts import Typed, post_id_of, read_typed, typed_from
-from fediletter.web.forms import one, read_form
+from fediletter.web.forms import cursor
 from fediletter.web.login import at_desk, session_at
-from fediletter.words import words
-from storage import conversations, followers, media, posts, progress, topics
+from storage import conversations, media, posts, topics
 from storage.errors import Conflict
-from storage.newsletters import Newsletter, get_newsletter
+from storage.newsletters import get_newsletter
 from storage.posts import Post
 from storage.store import Tx
-from storage.topics import Topic
+
+_VERSIONS = 20
 
 
 def desk_page(request: Request, template: str, *, status: int = 200, **context: Any) -> Response:
@@ -50,8 +45,7 @@ def desk_page(request: Request, template: str, *, status: int = 200, **context: 
 async def home(request: Request) -> Response:
     """Drafts, what is planned, what is out; how many read."""
     services = services_of(request)
-    now = services.clock.now()
-    own = await services.keyring.newsletter()
+    counted = await census_of(request)
 
     def look(tx: Tx) -> dict[str, Any]:
         return {
@@ -61,12 +55,17 @@ async def home(request: Request) -> Response:
             "published": posts.published_issues(
                 tx, limit=20, audiences=("public", "unlisted", "followers")
             ),
-            "subscribers": progress.audience_sizes(tx, now=now)[0],
-            "followers": followers.count_followers(tx, own.id),
             "pending": conversations.count_pending(tx),
         }
 
-    return desk_page(request, "home.html", **await services.store.read(look))
+    found = await services.store.read(look)
+    return desk_page(request, "home.html", counted=counted, **found)
+
+
+@at_desk
+async def token(request: Request) -> Response:
+    """The session's token, for a form whose session ended and began again meanwhile."""
+    return JSONResponse({"csrf": session_at(request).csrf})
 
 
 # --- writing ---------------------------------------------------------------------------------
@@ -85,7 +84,7 @@ async def new_letter(request: Request) -> Response:
 async def create_letter(request: Request) -> Response:
     """Save a new draft."""
     services = services_of(request)
-    typed = await read_typed(request)
+    typed = await read_typed(request, None)
     if typed.problems:
         return await _form(request, typed, None, status=422)
     post_id = await services.store.write(
@@ -96,8 +95,7 @@ async def create_letter(request: Request) -> Response:
         now=services.clock.now(),
         founder_id=session_at(request).founder.id,
     )
-    target = f"/desk/letters/{post_id}"
-    return RedirectResponse(f"{target}/publish" if typed.action == "publish" else target, 303)
+    return _next(post_id, typed.action)
 
 
 @at_desk
@@ -112,7 +110,7 @@ async def save_letter(request: Request) -> Response:
     """Save on top of the version that was seen; a conflict shows both texts."""
     services = services_of(request)
     post = await services.store.read(posts.get_post, post_id_of(request))
-    typed = await read_typed(request)
+    typed = await read_typed(request, post)
     if typed.problems:
         return await _form(request, typed, post, status=422)
     founder_id = session_at(request).founder.id
@@ -142,9 +140,74 @@ async def save_letter(request: Request) -> Response:
         newer = await services.store.read(posts.get_post, post.id)
         typed = replace(typed, version=newer.version)
         return await _form(request, typed, newer, status=409, conflict=newer)
-    target = f"/desk/letters/{post.id}"
-    suffix = "/publish" if typed.action == "publish" else "?saved=1"
-    return RedirectResponse(target + suffix, 303)
+    return _next(post.id, typed.action)
+
+
+def _next(post_id: int, action: str) -> Response:
+    suffix = {"publish": "/publish", "insert": "?saved=1#body"}.get(action, "?saved=1")
+    return RedirectResponse(f"/desk/letters/{post_id}{suffix}", 303)
+
+
+@at_desk
+async def autosave(request: Request) -> Response:
+    """Save what is being typed, for the script: a new draft, or on top of the version seen.
+
+    Answers with `version` and `path`; 409 when somebody else saved meanwhile, 422 with problems.
+    A published letter is never changed like this.
+    """
+    services = services_of(request)
+    post_id = request.path_params.get("post_id")
+    post = None if post_id is None else await services.store.read(posts.get_post, post_id)
+    typed = await read_typed(request, post)
+    _ = words_of(request).gettext
+    serious = {name: _(text) for name, text in typed.problems.items() if name != "cover_alt"}
+    if serious:
+        return JSONResponse({"problems": serious}, 422)
+    now, founder_id = services.clock.now(), session_at(request).founder.id
+    try:
+        if post is None:
+            post_id, version = (
+                await services.store.write(
+                    rules.create,
+                    typed.draft,
+                    typed.topic_ids,
+                    public_id=publishing.new_public_id(),
+                    now=now,
+                    founder_id=founder_id,
+                ),
+                1,
+            )
+        else:
+            version = await services.store.write(
+                rules.autosave,
+                post.id,
+                typed.draft,
+                typed.topic_ids,
+                version=typed.version,
+                now=now,
+                founder_id=founder_id,
+            )
+    except Conflict:
+        return JSONResponse({"conflict": f"/desk/letters/{post_id}"}, 409)
+    return JSONResponse({"version": version, "path": f"/desk/letters/{post_id}"})
+
+
+@at_desk
+async def versions(request: Request) -> Response:
+    """What the form held before, the newest first."""
+    services = services_of(request)
+    before = cursor(request, "before")
+
+    def look(tx: Tx) -> dict[str, Any]:
+        post = posts.get_post(tx, post_id_of(request))
+        return {
+            "newsletter": get_newsletter(tx),
+            "post": post,
+            "versions": posts.versions(tx, post.id, limit=_VERSIONS, before=before),
+        }
+
+    found = await services.store.read(look)
+    return desk_page(request, "versions.html", size=_VERSIONS, **found)
 
 
 async def _form(
@@ -157,25 +220,28 @@ async def _form(
 ) -> Response:
     services = services_of(request)
 
-    def look(tx: Tx) -> tuple[Newsletter, list[Topic], media.Media | None]:
-        cover_id = typed.draft.cover_media_id
-        cover = None if cover_id is None else media.get_media(tx, cover_id)
-        return get_newsletter(tx), topics.all_topics(tx), cover
+    def look(tx: Tx) -> dict[str, Any]:
+        draft = typed.draft
+        cover = None if draft.cover_media_id is None else media.get_media(tx, draft.cover_media_id)
+        audio = None if draft.audio_media_id is None else media.get_media(tx, draft.audio_media_id)
+        return {
+            "newsletter": get_newsletter(tx),
+            "topics": topics.all_topics(tx),
+            "cover": None if cover is None else cover.renditions[-1],
+            "audio": audio,
+        }
 
-    newsletter, found, cover = await services.store.read(look)
     return desk_page(
         request,
         "letter.html",
         status=status,
-        newsletter=newsletter,
-        topics=found,
         typed=typed,
         draft=typed.draft,
         problems=typed.problems,
         post=post,
-        cover=None if cover is None else cover.renditions[-1],
         conflict=conflict,
         saved=request.query_params.get("saved") == "1",
+        **await services.store.read(look),
     )
 
 
@@ -188,160 +254,3 @@ async def delete_letter(request: Request) -> Response:
     except Conflict as late:
         raise publishing.changed_meanwhile() from late
     return RedirectResponse("/desk", 303)
-
-
-# --- publishing ------------------------------------------------------------------------------
-
-
-@at_desk
-async def publish_sheet(request: Request) -> Response:
-    """When, to whom, and what each channel will show."""
-    services = services_of(request)
-    post = await services.store.read(posts.get_post, post_id_of(request))
-    if post.state == "published":
-        return RedirectResponse(f"/desk/letters/{post.id}/delivery", 303)
-    return await _sheet(request, post, {})
-
-
-async def _sheet(
-    request: Request, post: Post, problems: dict[str, str], *, status: int = 200
-) -> Response:
-    services = services_of(request)
-    now = services.clock.now()
-    own = await services.keyring.newsletter()
-
-    def look(tx: Tx) -> dict[str, Any]:
-        return {
-            "newsletter": get_newsletter(tx),
-            "audience": progress.audience_sizes(tx, now=now),
-            "by_topic": topics.readers_by_topic(tx),
-            "followers": followers.count_followers(tx, own.id),
-        }
-
-    found = await services.store.read(look)
-    shown = replace(post, published_at=now.replace(microsecond=0))
-    newsletter: Newsletter = found["newsletter"]
-    article = article_of(shown, services.links, newsletter)
-    _, text = _mail_preview(request, shown, newsletter)
-    return desk_page(
-        request,
-        "publish.html",
-        status=status,
-        post=post,
-        problems=problems | rules.check_draft(typed_from(post).draft, publishing=True),
-        mastodon=mastodon_view(article, card_description=post.summary or teaser_of(post)),
-        account=f"@{services.settings.account_user}@{services.settings.account_host}",
-        mail_text=text,
-        window=publishing.second_thoughts(services.settings, post),
-        **found,
-    )
-
-
-@at_desk
-async def publish_letter(request: Request) -> Response:
-    """Publish now, or at a time."""
-    services = services_of(request)
-    post = await services.store.read(posts.get_post, post_id_of(request))
-    form = await read_form(request)
-    founder_id = session_at(request).founder.id
-    version = one(form, "version")
-    seen = int(version) if version.isdigit() else 0
-    if one(form, "when") == "later":
-        at = _moment(one(form, "at"))
-        if at is None:
-            problem = {"at": "Choose a day and an hour."}
-            return await _sheet(request, post, problem, status=422)
-        try:
-            await publishing.schedule(services, post.id, at=at, version=seen, founder_id=founder_id)
-        except AppError as wrong:
-            if wrong.status != 422:
-                raise
-            return await _sheet(request, post, {"at": wrong.words}, status=422)
-        return RedirectResponse("/desk", 303)
-    await publishing.publish(services, post.id, version=seen, founder_id=founder_id)
-    return RedirectResponse(f"/desk/letters/{post.id}/delivery", 303)
-
-
-def _moment(text: str) -> datetime | None:
-    """A time of a form, in UTC; the sheet says so."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-@at_desk
-async def unschedule(request: Request) -> Response:
-    """Back to a draft."""
-    services = services_of(request)
-    try:
-        await services.store.write(posts.unschedule, post_id_of(request))
-    except Conflict as late:
-        raise publishing.changed_meanwhile() from late
-    return RedirectResponse(f"/desk/letters/{post_id_of(request)}", 303)
-
-
-@at_desk
-async def stop_letter(request: Request) -> Response:
-    """Second thoughts: every channel stops."""
-    services = services_of(request)
-    post_id = post_id_of(request)
-    untouched = await publishing.stop(services, post_id, founder_id=session_at(request).founder.id)
-    target = f"/desk/letters/{post_id}"
-    return RedirectResponse(target if untouched else f"{target}/delivery", 303)
-
-
-@at_desk
-async def withdraw_letter(request: Request) -> Response:
-    """Take a published letter back."""
-    await publishing.withdraw(
-        services_of(request),
-        post_id_of(request),
-        founder_id=session_at(request).founder.id,
-    )
-    return RedirectResponse("/desk", 303)
-
-
-# --- frames: what channels show, with no power over the desk ------------------------------------
-
-
-@at_desk
-async def frame(request: Request) -> Response:
-    """The page's text or the mail, in a frame that may do nothing (HT-10)."""
-    services = services_of(request)
-
-    def look(tx: Tx) -> tuple[Newsletter, Post]:
-        return get_newsletter(tx), posts.get_post(tx, post_id_of(request))
-
-    newsletter, post = await services.store.read(look)
-    shown = replace(post, published_at=post.published_at or services.clock.now())
-    if request.path_params["kind"] == "mail":
-        html, _ = _mail_preview(request, shown, newsletter)
-        response = HTMLResponse(html)
-    else:
-        body = from_markdown(
-            post.body_markdown,
-            profile="web",
-            language=post.language,
-            base_url=services.links.base,
-        )
-        response = page(
-            request,
-            "desk/frame.html",
-            post=shown,
-            body=body,
-            cover=image_of(post, services.links),
-        )
-    response.headers["Cache-Control"] = "no-store"
-    return response
-
-
-def _mail_preview(request: Request, post: Post, newsletter: Newsletter) -> tuple[str, str]:
-    services = services_of(request)
-    content = publishing.letter_content(post, newsletter, services.links, services.settings)
-    html, text = render_letter(content, words(post.language).gettext)
-    for place in (UNSUBSCRIBE_HERE, PREFERENCES_HERE):
-        html = html.replace(place, "#")
-        text = text.replace(place, services.links.page("/…"))
-    return html, text

@@ -11,12 +11,14 @@ from fediletter.web.context import services_of
 from fediletter.web.kept import kept
 from storage import posts
 from storage.errors import NotThere
+from storage.media import Media, get_media
 from storage.newsletters import Newsletter, get_newsletter
 from storage.posts import Post
 from storage.store import Tx
 from storage.topics import topic_by_slug
 
 _LENGTH = 30
+_EPISODES = 300
 
 
 @kept
@@ -58,8 +60,17 @@ async def topic_atom(request: Request) -> Response:
 @kept
 async def podcast_rss(request: Request) -> Response:
     """Letters that can be listened to."""
-    letter, _ = await _newest(request)
-    body = podcast([], services_of(request).links, letter)
+    services = services_of(request)
+
+    def look(tx: Tx) -> tuple[Newsletter, list[tuple[Post, Media]], str | None]:
+        letter = get_newsletter(tx)
+        found = posts.published_issues(tx, limit=_EPISODES, with_audio=True)
+        sounds = [(one, get_media(tx, one.audio_media_id)) for one in found if one.audio_media_id]
+        icon = letter.icon_media_id
+        return letter, sounds, None if icon is None else get_media(tx, icon).renditions[0].name
+
+    letter, found, icon = await services.store.read(look)
+    body = podcast(found, services.links, letter, icon=icon)
     return Response(body, media_type="application/rss+xml")
 
 

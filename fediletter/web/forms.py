@@ -13,7 +13,7 @@ async def read_form(request: Request) -> FormData:
     Raises:
         HTTPException: 400 for a malformed form, 413 for too many or too large parts.
     """
-    return await request.form(max_fields=FORM_FIELDS, max_files=4, max_part_size=DESK_FORM_BYTES)
+    return await request.form(max_fields=FORM_FIELDS, max_files=6, max_part_size=DESK_FORM_BYTES)
 
 
 def one(form: FormData, name: str) -> str:
@@ -37,3 +37,29 @@ def file(form: FormData, name: str) -> UploadFile | None:
     """An uploaded file, if one was chosen."""
     found = form.get(name)
     return found if isinstance(found, UploadFile) and found.filename else None
+
+
+def cursor(request: Request, name: str) -> int | None:
+    """A page's place in a list: the id beyond which it goes on; None at the beginning.
+
+    Raises:
+        HTTPException: 400 if it is no number of ours.
+    """
+    text = request.query_params.get(name, "")
+    if not text:
+        return None
+    if not text.isdigit() or len(text) > 18:
+        raise HTTPException(400)
+    return int(text)
+
+
+def choice(request: Request, name: str, allowed: tuple[str, ...]) -> str:
+    """A filter of a list, from its enumeration (WE-15); the first if none is asked for.
+
+    Raises:
+        HTTPException: 422 for any other.
+    """
+    text = request.query_params.get(name, "") or allowed[0]
+    if text not in allowed:
+        raise HTTPException(422)
+    return text

@@ -13,7 +13,13 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fediletter.limits import DESK_FORM_BYTES, INBOX_BYTES, PUBLIC_FORM_BYTES, UPLOAD_BYTES
+from fediletter.limits import (
+    AUDIO_BYTES,
+    DESK_FORM_BYTES,
+    INBOX_BYTES,
+    PUBLIC_FORM_BYTES,
+    UPLOAD_BYTES,
+)
 from fediletter.settings import IPNetwork, Settings
 
 _PUBLIC = (
@@ -39,7 +45,6 @@ _TOKEN_PAGES = (
     "/unsubscribe/",
 )
 # Posts that come without a page of ours: from servers, and from providers' machines.
-_FOR_OPERATORS = ("/healthz", "/metrics")  # Asked for by address, not by name.
 _NO_ORIGIN_NEEDED = ("/ap/", "/unsubscribe/", "/subscribe")
 _log = logging.getLogger("fediletter.web")
 
@@ -84,7 +89,7 @@ class Guard:
         found = dict(headers)
         if not path.startswith("/"):
             return 400, b"bad request"
-        if found.get(b"host", b"").lower() not in self._hosts and path not in _FOR_OPERATORS:
+        if found.get(b"host", b"").lower() not in self._hosts and path != "/healthz":
             return 421, b"another host"
         if method in ("GET", "HEAD", "OPTIONS"):
             return None
@@ -175,6 +180,8 @@ def _policy(path: str) -> str:
 def _most(path: str) -> int:
     if path.startswith("/ap/"):
         return INBOX_BYTES
+    if path.startswith(("/desk/letters", "/desk/media", "/desk/readers")):
+        return DESK_FORM_BYTES + UPLOAD_BYTES + AUDIO_BYTES
     return DESK_FORM_BYTES + UPLOAD_BYTES if path.startswith("/desk") else PUBLIC_FORM_BYTES
 
 

@@ -1,166 +1,27 @@
-"""The desk's other rooms: answers, readers, topics, settings of the newsletter."""
+"""The desk: topics, and what the newsletter says about itself."""
 
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from fediletter.errors import FormError
+from fediletter.errors import AppError, FormError
 from fediletter.mail.addresses import BadAddress, parse_address
-from fediletter.media.uploads import store_image
 from fediletter.newsletter.posts import hashtag_of
 from fediletter.newsletter.slugs import slug_of
-from fediletter.outbound import answers as answering
 from fediletter.outbound.profile import tell_profile
-from fediletter.outbound.quotes import revoke
 from fediletter.outbound.topics import give_actors
 from fediletter.settings import LANGUAGES
 from fediletter.web.context import services_of
 from fediletter.web.desk import desk_page
+from fediletter.web.drafts import store_upload
 from fediletter.web.forms import file, one, read_form
 from fediletter.web.login import at_desk, session_at
-from fediletter.web.pages import by_reply
-from storage import audit, conversations, followers, founders, quotes, subscribers, topics
-from storage.blocks import block
+from storage import audit, founders, topics
 from storage.errors import Conflict
-from storage.ids import PostId, ReplyId, TopicId
+from storage.ids import TopicId
 from storage.newsletters import get_newsletter, update_newsletter
 from storage.store import Tx
-
-_PAGE = 50
-
-
-@at_desk
-async def answers(request: Request) -> Response:
-    """Replies that wait, or all of them."""
-    services = services_of(request)
-    everything = request.query_params.get("all") == "1"
-    before = request.query_params.get("before", "")
-    states = ("pending", "approved", "hidden") if everything else ("pending",)
-
-    def look(tx: Tx) -> dict[str, Any]:
-        replies = conversations.conversation(
-            tx,
-            limit=_PAGE,
-            before=int(before) if before.isdigit() else None,
-            states=states,
-        )
-        own = conversations.answers_to(tx, [reply.id for reply in replies])
-        return {
-            "newsletter": get_newsletter(tx),
-            "replies": replies,
-            "answers": by_reply(own, services.links),
-            "quotes": quotes.list_quotes(tx, limit=_PAGE),
-            "reports": conversations.open_reports(tx, limit=_PAGE),
-        }
-
-    found = await services.store.read(look)
-    return desk_page(request, "answers.html", everything=everything, size=_PAGE, **found)
-
-
-@at_desk
-async def answer_reply(request: Request) -> Response:
-    """Answer a reader."""
-    form = await read_form(request)
-    await answering.answer(
-        services_of(request),
-        ReplyId(int(request.path_params["reply_id"])),
-        one(form, "text").replace("\r\n", "\n"),
-        founder_id=session_at(request).founder.id,
-    )
-    return RedirectResponse("/desk/answers", 303)
-
-
-@at_desk
-async def own_answer(request: Request) -> Response:
-    """Correct an answer of ours, or take it back."""
-    services = services_of(request)
-    form = await read_form(request)
-    post_id = PostId(int(request.path_params["post_id"]))
-    founder_id = session_at(request).founder.id
-    if one(form, "action") == "withdraw":
-        await answering.withdraw_answer(services, post_id, founder_id=founder_id)
-    else:
-        version = one(form, "version")
-        await answering.revise_answer(
-            services,
-            post_id,
-            one(form, "text").replace("\r\n", "\n"),
-            version=int(version) if version.isdigit() else 0,
-            founder_id=founder_id,
-        )
-    return RedirectResponse("/desk/answers?all=1", 303)
-
-
-@at_desk
-async def revoke_quote(request: Request) -> Response:
-    """Take back the consent to a quote."""
-    await revoke(
-        services_of(request),
-        request.path_params["public_id"],
-        founder_id=session_at(request).founder.id,
-    )
-    return RedirectResponse("/desk/answers", 303)
-
-
-@at_desk
-async def settle_report(request: Request) -> Response:
-    """A report is dealt with."""
-    services = services_of(request)
-    report_id, now = int(request.path_params["report_id"]), services.clock.now()
-
-    def work(tx: Tx) -> None:
-        conversations.settle_report(tx, report_id, now=now)
-        founder_id = session_at(request).founder.id
-        audit.write(tx, "report", subject=str(report_id), founder_id=founder_id, now=now)
-
-    await services.store.write(work)
-    return RedirectResponse("/desk/answers", 303)
-
-
-@at_desk
-async def decide(request: Request) -> Response:
-    """Approve, hide, or block the author."""
-    services = services_of(request)
-    form = await read_form(request)
-    reply_id = ReplyId(int(request.path_params["reply_id"]))
-    action = one(form, "action")
-    now = services.clock.now()
-
-    def work(tx: Tx) -> None:
-        state = "approved" if action == "approve" else "hidden"
-        found = conversations.decide(tx, reply_id, state=state)
-        if action == "block" and found.actor_uri is not None:
-            block(tx, "actor", found.actor_uri, note="", now=now)
-        audit.write(
-            tx, action, subject=str(reply_id), founder_id=session_at(request).founder.id, now=now
-        )
-
-    await services.store.write(work)
-    return RedirectResponse("/desk/answers", 303)
-
-
-@at_desk
-async def readers(request: Request) -> Response:
-    """Subscribers and followers, with search."""
-    services = services_of(request)
-    search = request.query_params.get("q", "")[:100]
-    after = request.query_params.get("after", "")
-    own = await services.keyring.newsletter()
-
-    def look(tx: Tx) -> dict[str, Any]:
-        return {
-            "newsletter": get_newsletter(tx),
-            "counts": subscribers.count_by_state(tx),
-            "subscribers": subscribers.list_subscribers(
-                tx, limit=_PAGE, after=int(after) if after.isdigit() else 0, search=search
-            ),
-            "followers": followers.list_followers(tx, own.id, limit=_PAGE, search=search),
-            "follower_count": followers.count_followers(tx, own.id),
-        }
-
-    found = await services.store.read(look)
-    return desk_page(request, "readers.html", search=search, size=_PAGE, **found)
 
 
 @at_desk
@@ -169,12 +30,20 @@ async def topics_page(request: Request) -> Response:
     return await _topics(request, {})
 
 
-async def _topics(request: Request, problems: dict[str, str], *, status: int = 200) -> Response:
+async def _topics(
+    request: Request,
+    problems: dict[str, str],
+    *,
+    status: int = 200,
+    typed: dict[str, str] | None = None,
+) -> Response:
+    """The page; `typed` is what the form of one topic (or of a new one, `topic_id` "") held."""
+
     def look(tx: Tx) -> dict[str, Any]:
         return {"newsletter": get_newsletter(tx), "topics": topics.all_topics(tx)}
 
     found = await services_of(request).store.read(look)
-    return desk_page(request, "topics.html", status=status, problems=problems, **found)
+    return desk_page(request, "topics.html", status=status, problems=problems, typed=typed, **found)
 
 
 @at_desk
@@ -183,10 +52,11 @@ async def save_topic(request: Request) -> Response:
     services = services_of(request)
     form = await read_form(request)
     name = " ".join(one(form, "name").split())[:80]
-    if not name:
-        return await _topics(request, {"name": "A topic needs a name."}, status=422)
     description = " ".join(one(form, "description").split())[:300]
     topic_id = one(form, "topic_id")
+    typed = {"name": name, "description": description, "topic_id": topic_id}
+    if not name:
+        return await _topics(request, {"name": "A topic needs a name."}, status=422, typed=typed)
 
     def work(tx: Tx) -> None:
         if topic_id.isdigit():
@@ -211,7 +81,8 @@ async def save_topic(request: Request) -> Response:
     try:
         await services.store.write(work)
     except Conflict:
-        return await _topics(request, {"name": "There is a topic of this name."}, status=422)
+        problem = {"name": "There is a topic of this name."}
+        return await _topics(request, problem, status=422, typed=typed)
     await give_actors(services)
     return RedirectResponse("/desk/topics", 303)
 
@@ -250,16 +121,11 @@ async def save_settings(request: Request) -> Response:
     icon = file(form, "icon")
     if icon is not None and not problems:
         try:
-            changes["icon_media_id"] = await store_image(
-                services.store,
-                services.settings.media,
-                await icon.read(),
-                icon.filename or "",
-                now=services.clock.now(),
-                founder_id=session_at(request).founder.id,
+            changes["icon_media_id"] = await store_upload(request, form, "icon")
+        except AppError as wrong:
+            problems["icon"] = (
+                wrong.problems["icon"] if isinstance(wrong, FormError) else wrong.words
             )
-        except FormError as wrong:
-            problems["icon"] = next(iter(wrong.problems.values()))
     if problems:
         return desk_page(
             request,

@@ -335,7 +335,7 @@ async def test_a_public_letter_may_be_quoted_until_the_founder_takes_it_back(sho
 
     csrf = await shop.log_in()
     public_id = accept["result"].rpartition("/")[2]
-    assert request["instrument"] in (await shop.client.get("/desk/answers")).text
+    assert request["instrument"] in (await shop.client.get("/desk/quotes")).text
     await shop.post(f"/desk/quotes/{public_id}/revoke", csrf=csrf)
     await until(lambda: len(world.received) == 2)
     assert world.received[1]["type"] == "Delete"

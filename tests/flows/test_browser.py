@@ -92,7 +92,7 @@ async def _write(page, cover: Path):
     await page.get_by_label("Titre", exact=True).fill("Le lin")
     await page.get_by_label("Accroche").first.fill("Douze rouleaux")
     await page.get_by_label("Texte, en Markdown").fill("## Bonjour\n\nDu *lin*.")
-    await page.get_by_label("Choisissez une image").set_input_files(cover)
+    await page.locator("#cover").set_input_files(cover)
     await page.get_by_role("button", name="Relire et publier").click()
     await expect(page.locator("#p-cover_alt")).to_be_visible()
     await expect(page.get_by_label("Texte, en Markdown")).to_have_value("## Bonjour\n\nDu *lin*.")

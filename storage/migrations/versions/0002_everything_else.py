@@ -31,6 +31,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_ask_not_before", "ask", ["not_before"])
+    op.create_index("ix_follower_actor_id", "follower", ["actor_id", "id"])
     _outgoing_mail()
 
 

@@ -1,0 +1,277 @@
+"""The publish sheet: when, to whom, and what each channel will show; then publishing, and stopping.
+
+Sources: issue 6.2; security.md HT-10; federation.md R14.
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from html import escape
+from typing import Any
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from fediletter.errors import AppError
+from fediletter.mail.compose import PREFERENCES_HERE, UNSUBSCRIBE_HERE
+from fediletter.mail.letter import render_letter
+from fediletter.newsletter import posts as rules
+from fediletter.newsletter.html import from_markdown
+from fediletter.outbound import publish as publishing
+from fediletter.rendering.feed import content_of
+from fediletter.rendering.mastodon import mastodon_view
+from fediletter.rendering.objects import TEASER_CAP, article_of, image_of, teaser_of
+from fediletter.web.census import census_of
+from fediletter.web.context import page, services_of
+from fediletter.web.desk import desk_page
+from fediletter.web.drafts import post_id_of, topics_in, typed_from, version_in
+from fediletter.web.forms import one, read_form
+from fediletter.web.login import at_desk, session_at
+from fediletter.words import words
+from storage import posts, progress, topics
+from storage.errors import Conflict
+from storage.newsletters import Newsletter, get_newsletter
+from storage.posts import Draft, Post
+from storage.store import Tx
+
+WINDOWS = (0, 5, 10, 30, 60, 180, 720, 1440)  # Minutes of second thoughts, up to a day.
+
+
+@at_desk
+async def publish_sheet(request: Request) -> Response:
+    """When, to whom, and what each channel will show."""
+    services = services_of(request)
+    post = await services.store.read(posts.get_post, post_id_of(request))
+    if post.state in ("published", "withdrawn"):
+        return RedirectResponse(f"/desk/letters/{post.id}/delivery", 303)
+    return await _sheet(request, post, {})
+
+
+async def _sheet(
+    request: Request, post: Post, problems: dict[str, str], *, status: int = 200, at: str = ""
+) -> Response:
+    services = services_of(request)
+    now = services.clock.now()
+    counted = await census_of(request)
+
+    def look(tx: Tx) -> dict[str, Any]:
+        return {
+            "newsletter": get_newsletter(tx),
+            "audience": progress.audience_sizes(tx, now=now),
+            "by_topic": topics.readers_by_topic(tx),
+            "topics": topics.all_topics(tx),
+        }
+
+    found = await services.store.read(look)
+    shown = replace(post, published_at=now.replace(microsecond=0))
+    newsletter: Newsletter = found["newsletter"]
+    article = article_of(shown, services.links, newsletter)
+    _, text = _mail_preview(request, shown, newsletter)
+    return desk_page(
+        request,
+        "publish.html",
+        status=status,
+        post=post,
+        problems=rules.check_draft(typed_from(post).draft, publishing=True) | problems,
+        mastodon=mastodon_view(article, card_description=post.summary or teaser_of(post)),
+        account=f"@{services.settings.account_user}@{services.settings.account_host}",
+        mail_text=text,
+        window=publishing.second_thoughts(services.settings, post),
+        windows=WINDOWS,
+        followers=counted.followers,
+        teaser_cap=TEASER_CAP,
+        at=at,
+        **found,
+    )
+
+
+@at_desk
+async def publish_letter(request: Request) -> Response:
+    """Keep what was chosen on the sheet; then look again, publish now, or at a time."""
+    services = services_of(request)
+    post = await services.store.read(posts.get_post, post_id_of(request))
+    form = await read_form(request)
+    founder_id = session_at(request).founder.id
+    seen = version_in(form)
+    if one(form, "channels") == "chosen":
+        draft, problems = _chosen(form, post)
+        if problems:
+            shown = replace(post, **_of_sheet(draft))
+            return await _sheet(request, shown, problems, status=422, at=one(form, "at"))
+        seen = await _keep(request, post, draft, form, seen)
+    if one(form, "action") == "look":
+        return RedirectResponse(f"/desk/letters/{post.id}/publish#previews", 303)
+    if one(form, "when") == "later":
+        return await _plan(request, post, form, seen)
+    await publishing.publish(services, post.id, version=seen, founder_id=founder_id)
+    return RedirectResponse(f"/desk/letters/{post.id}/delivery", 303)
+
+
+def _chosen(form: FormData, post: Post) -> tuple[Draft, dict[str, str]]:
+    """The draft with what stands on the sheet, and what is wrong with it."""
+    minutes = one(form, "window")
+    web, fediverse, email = _channels(form, post)
+    draft = replace(
+        typed_from(post).draft,
+        to_web=web,
+        to_fediverse=fediverse,
+        to_email=email,
+        fediverse_teaser=" ".join(one(form, "fediverse_teaser").split()),
+        article_form="title" if one(form, "article_form") == "title" else "",
+        second_thoughts_ms=(
+            int(timedelta(minutes=int(minutes)).total_seconds() * 1000)
+            if minutes.isdigit() and int(minutes) in WINDOWS
+            else None
+        ),
+    )
+    problems = {}
+    if not (draft.to_web or draft.to_fediverse or draft.to_email):
+        problems["channels"] = "Choose at least one way for this letter."
+    elif draft.to_fediverse and not draft.to_web and post.audience != "followers":
+        problems["channels"] = "The fediverse links to the web page: it needs the page too."
+    if len(draft.fediverse_teaser) > TEASER_CAP:
+        problems["fediverse_teaser"] = "The teaser has at most 500 characters."
+    return draft, problems
+
+
+def _channels(form: FormData, post: Post) -> tuple[bool, bool, bool]:
+    """Whether it goes to the web, the fediverse and by mail; followers alone have one way."""
+    if post.audience == "followers":
+        return False, True, False
+    return (
+        one(form, "to_web") == "yes",
+        one(form, "to_fediverse") == "yes",
+        one(form, "to_email") == "yes",
+    )
+
+
+def _of_sheet(draft: Draft) -> dict[str, Any]:
+    names = ("to_web", "to_fediverse", "to_email", "fediverse_teaser", "article_form")
+    return {name: getattr(draft, name) for name in (*names, "second_thoughts_ms")}
+
+
+async def _keep(request: Request, post: Post, draft: Draft, form: FormData, seen: int) -> int:
+    """Save the sheet's choices if they differ; the version to publish."""
+    chosen = topics_in(form)
+    before = typed_from(post)
+    if draft == before.draft and sorted(chosen) == sorted(before.topic_ids):
+        return seen
+    services = services_of(request)
+    try:
+        return await services.store.write(
+            rules.save,
+            post.id,
+            draft,
+            chosen,
+            version=seen,
+            now=services.clock.now(),
+            founder_id=session_at(request).founder.id,
+        )
+    except Conflict as late:
+        raise publishing.changed_meanwhile() from late
+
+
+async def _plan(request: Request, post: Post, form: FormData, version: int) -> Response:
+    services = services_of(request)
+    typed = one(form, "at")
+    at = _moment(typed)
+    post = await services.store.read(posts.get_post, post.id)
+    if at is None:
+        problem = {"at": "Choose a day and an hour."}
+        return await _sheet(request, post, problem, status=422, at=typed)
+    founder_id = session_at(request).founder.id
+    try:
+        await publishing.schedule(services, post.id, at=at, version=version, founder_id=founder_id)
+    except AppError as wrong:
+        if wrong.status != 422:
+            raise
+        return await _sheet(request, post, {"at": wrong.words}, status=422, at=typed)
+    return RedirectResponse("/desk", 303)
+
+
+def _moment(text: str) -> datetime | None:
+    """A time of a form, in UTC; the sheet says so."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+@at_desk
+async def unschedule(request: Request) -> Response:
+    """Back to a draft."""
+    services = services_of(request)
+    try:
+        await services.store.write(posts.unschedule, post_id_of(request))
+    except Conflict as late:
+        raise publishing.changed_meanwhile() from late
+    return RedirectResponse(f"/desk/letters/{post_id_of(request)}", 303)
+
+
+@at_desk
+async def stop_letter(request: Request) -> Response:
+    """Second thoughts: every channel stops."""
+    services = services_of(request)
+    post_id = post_id_of(request)
+    untouched = await publishing.stop(services, post_id, founder_id=session_at(request).founder.id)
+    target = f"/desk/letters/{post_id}"
+    return RedirectResponse(target if untouched else f"{target}/delivery", 303)
+
+
+@at_desk
+async def withdraw_letter(request: Request) -> Response:
+    """Take a published letter back."""
+    await publishing.withdraw(
+        services_of(request),
+        post_id_of(request),
+        founder_id=session_at(request).founder.id,
+    )
+    return RedirectResponse("/desk", 303)
+
+
+# --- frames: what channels show, with no power over the desk ------------------------------------
+
+
+@at_desk
+async def frame(request: Request) -> Response:
+    """The page's text, the mail or the feed's entry, in a frame that may do nothing (HT-10)."""
+    services = services_of(request)
+
+    def look(tx: Tx) -> tuple[Newsletter, Post]:
+        return get_newsletter(tx), posts.get_post(tx, post_id_of(request))
+
+    newsletter, post = await services.store.read(look)
+    shown = replace(post, published_at=post.published_at or services.clock.now())
+    kind = request.path_params["kind"]
+    if kind == "mail":
+        html, _ = _mail_preview(request, shown, newsletter)
+        response = HTMLResponse(html)
+    elif kind == "feed":
+        response = HTMLResponse(
+            f'<!DOCTYPE html><html lang="{escape(post.language)}"><head><meta charset="utf-8">'
+            f"<title>{escape(post.title)}</title></head><body><h1>{escape(post.title)}</h1>"
+            f"{content_of(shown, services.links)}</body></html>"
+        )
+    else:
+        body = from_markdown(
+            post.body_markdown,
+            profile="web",
+            language=post.language,
+            base_url=services.links.base,
+        )
+        response = page(
+            request, "desk/frame.html", post=shown, body=body, cover=image_of(post, services.links)
+        )
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _mail_preview(request: Request, post: Post, newsletter: Newsletter) -> tuple[str, str]:
+    services = services_of(request)
+    content = publishing.letter_content(post, newsletter, services.links, services.settings)
+    html, text = render_letter(content, words(post.language).gettext)
+    for place in (UNSUBSCRIBE_HERE, PREFERENCES_HERE):
+        html = html.replace(place, "#")
+        text = text.replace(place, services.links.page("/…"))
+    return html, text
