@@ -59,14 +59,24 @@ def create_mailing(
     *,
     now: datetime,
     kind: str = "issue",
+    sequence: int | None = None,
 ) -> MailingId:
-    """A new mailing with its subject and template for each language."""
+    """A new mailing with its subject and template for each language.
+
+    Args:
+        tx: The transaction.
+        post_id: What it sends.
+        templates: Subject and template by language.
+        now: The time.
+        kind: `issue` or `correction`.
+        sequence: Which of its kind, once; the next if not given.
+    """
     number = tx.scalar(
         sa.select(sa.func.count()).where(mailing.c.post_id == post_id, mailing.c.kind == kind)
     )
     found = tx.execute(
         sa.insert(mailing)
-        .values(post_id=post_id, kind=kind, sequence=number + 1, created_at=to_ms(now))
+        .values(post_id=post_id, kind=kind, sequence=sequence or number + 1, created_at=to_ms(now))
         .returning(mailing.c.id)
     ).scalar_one()
     tx.execute(
@@ -243,16 +253,17 @@ def decide_uncertain(tx: Tx, delivery_id: DeliveryId, *, again: bool, now: datet
     return changed.rowcount == 1
 
 
-def last_correction(tx: Tx, post_id: PostId) -> datetime | None:
-    """When a correction of this post last went out by mail."""
-    found: datetime | None = from_ms(
-        tx.scalar(
-            sa.select(sa.func.max(mailing.c.created_at)).where(
-                mailing.c.post_id == post_id, mailing.c.kind == "correction"
+def was_corrected(tx: Tx, post_id: PostId, revision: int) -> bool:
+    """Whether this revision of a post went out by mail as a correction."""
+    return bool(
+        tx.row(
+            sa.select(mailing.c.id).where(
+                mailing.c.post_id == post_id,
+                mailing.c.kind == "correction",
+                mailing.c.sequence == revision,
             )
         )
     )
-    return found
 
 
 def finish_mailings(tx: Tx, *, now: datetime) -> list[MailingId]:

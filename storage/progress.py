@@ -57,6 +57,7 @@ class Progress:
     waiting_hosts: tuple[WaitingHost, ...]
     refusals: tuple[Refusal, ...]
     paused: str | None  # Why the mailing pauses, in words of the log.
+    uncertain: tuple[tuple[int, str], ...] = ()  # Letters that may have arrived: id, what is known.
 
     @property
     def finished(self) -> bool:
@@ -107,18 +108,13 @@ def progress_of(tx: Tx, post_id: PostId) -> Progress:
         waiting_hosts=_hosts(tx, of_this, limit=50),
         refusals=_refusals(tx, of_this),
         paused=paused,
+        uncertain=_uncertain(tx, delivery.c.mailing_id.in_(mailings)),
     )
 
 
 def queue_status(tx: Tx) -> QueueStatus:
     """What is queued, sending, resting, parked and dormant."""
     waiting = delivery.c.state.in_(("waiting", "started", "uncertain"))
-    uncertain = tx.rows(
-        sa.select(delivery.c.id, delivery.c.answer)
-        .where(delivery.c.state == "uncertain")
-        .order_by(delivery.c.id)
-        .limit(100)
-    )
     return QueueStatus(
         mail=_counts(tx, delivery.c.activity_id.is_(None)),
         fediverse=_counts(tx, delivery.c.activity_id.is_not(None)),
@@ -128,7 +124,7 @@ def queue_status(tx: Tx) -> QueueStatus:
         resting=_hosts(tx, sa.and_(waiting, lane.c.failures > 0), limit=50),
         parked=_hosts(tx, sa.and_(waiting, lane.c.parked_at.is_not(None)), limit=50),
         dormant=int(tx.scalar(sa.select(sa.func.count()).where(lane.c.dormant_at.is_not(None)))),
-        uncertain_letters=tuple((row[0], row[1] or "") for row in uncertain),
+        uncertain_letters=_uncertain(tx, sa.true()),
     )
 
 
@@ -143,6 +139,16 @@ def audience_sizes(tx: Tx, *, now: datetime) -> tuple[int, int]:
     )
     assert row is not None  # noqa: S101 (an aggregate has one row)
     return int(row[0]), int(row[1])
+
+
+def _uncertain(tx: Tx, condition: sa.ColumnElement[bool]) -> tuple[tuple[int, str], ...]:
+    rows = tx.rows(
+        sa.select(delivery.c.id, delivery.c.answer)
+        .where(condition, delivery.c.state == "uncertain")
+        .order_by(delivery.c.id)
+        .limit(100)
+    )
+    return tuple((row[0], row[1] or "") for row in rows)
 
 
 def _counts(tx: Tx, condition: sa.ColumnElement[bool]) -> Counts:

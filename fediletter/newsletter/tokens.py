@@ -16,6 +16,7 @@ from hashlib import sha256
 
 from fediletter.sealing import Vault
 
+TEST_KEY = bytes(10)  # Of nobody: the links of a letter that a founder sends to themselves (HD-23).
 _KEY_ID = b"\x01"  # Of the MAC key in use; older ones would go on being read.
 _KEY_BYTES = 10
 _MAC_BYTES = 16

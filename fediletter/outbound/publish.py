@@ -7,31 +7,24 @@ Sources: security.md RE-1, RE-3, RE-11; federation.md R6, 5.7, 5.8; architecture
 """
 
 import asyncio
-import json
 import logging
 import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from fediletter.errors import AppError
 from fediletter.keyring import OwnActor
 from fediletter.links import Links
-from fediletter.mail.compose import CannotCompose, IssueLetter, Sender, compose_issue
-from fediletter.mail.letter import LetterContent, render_letter
 from fediletter.newsletter.conversations import around
-from fediletter.newsletter.html import from_markdown
 from fediletter.newsletter.slugs import slug_of
-from fediletter.newsletter.typography import NBSP, french
+from fediletter.outbound.mailing import compose_letter
 from fediletter.outbound.say import later_than, say
 from fediletter.outbound.topics import Announcers, announce_changes, announcers, unannounce
 from fediletter.rendering import activities
 from fediletter.rendering.activities import Outgoing
 from fediletter.rendering.documents import Around, document_of
-from fediletter.rendering.objects import image_of
 from fediletter.services import Services
 from fediletter.settings import LANGUAGES, Settings
-from fediletter.words import words
 from storage import audit, fan_outs, mailings, posts
 from storage.activities import unlist
 from storage.errors import Conflict, NotThere
@@ -292,83 +285,6 @@ def _render(post: Post, letter: Newsletter, links: Links, settings: Settings) ->
         for language in LANGUAGES:
             templates[language] = compose_letter(post, letter, links, settings, language)
     return _Prepared(post, create, templates)
-
-
-def letter_content(
-    post: Post, letter: Newsletter, links: Links, settings: Settings
-) -> LetterContent:
-    """What the mail of a post says."""
-    body = from_markdown(
-        post.body_markdown, profile="mail", language=post.language, base_url=links.base
-    )
-    cover = _mail_cover(post, links)
-    return LetterContent(
-        title=_typeset(post.title, post.language),
-        summary=_typeset(post.summary, post.language),
-        body_html=body,
-        language=post.language,
-        newsletter=letter.title,
-        sender=letter.sender_name or letter.title,
-        postal_address=letter.postal_address,
-        web_url=links.letter(post.slug),
-        privacy_url=links.page("/privacy"),
-        **cover,
-    )
-
-
-def compose_letter(
-    post: Post, letter: Newsletter, links: Links, settings: Settings, language: str
-) -> tuple[str, bytes]:
-    """Subject and composed template of a post's mail, with footers in one language.
-
-    Raises:
-        AppError: The subject or a name cannot be sent.
-    """
-    html, text = render_letter(
-        letter_content(post, letter, links, settings), words(language).gettext
-    )
-    host = settings.host.partition(":")[0]
-    try:
-        template = compose_issue(
-            IssueLetter(
-                Sender(letter.sender_name or letter.title, settings.mail_from, letter.reply_to),
-                post.title,
-                post.language,
-                html,
-                text,
-                f"{letter.list_label}.{host}",
-                letter.title,
-                links.letter(post.slug),
-                leave_by_mail=settings.lmtp is not None,
-            )
-        )
-    except CannotCompose as wrong:
-        raise AppError(
-            422,
-            "The title cannot be the subject of a mail.",
-            "Take out control characters and the sequence =? from title and sender's name.",
-        ) from wrong
-    return post.title, template.to_bytes()
-
-
-def _typeset(text: str, language: str) -> str:
-    """A title or teaser in a mail: some programs show no narrow spaces (HT-16)."""
-    return french(text, narrow=NBSP) if language == "fr" else text
-
-
-def _mail_cover(post: Post, links: Links) -> dict[str, Any]:
-    image = image_of(post, links)
-    if image is None or post.cover is None:
-        return {}
-    fitting = [one for one in json.loads(post.cover.renditions_json) if one["width"] <= 1280]
-    chosen = fitting[0] if fitting else json.loads(post.cover.renditions_json)[-1]
-    width = min(600, chosen["width"])
-    return {
-        "cover_url": links.media(chosen["name"]),
-        "cover_alt": post.cover_alt,
-        "cover_width": width,
-        "cover_height": round(chosen["height"] * width / chosen["width"]),
-    }
 
 
 # --- committing ------------------------------------------------------------------------------

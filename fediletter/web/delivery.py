@@ -11,7 +11,7 @@ from fediletter.web.desk import desk_page
 from fediletter.web.drafts import post_id_of
 from fediletter.web.forms import one, read_form
 from fediletter.web.login import at_desk
-from storage import lanes, posts, progress
+from storage import lanes, mailings, posts, progress
 from storage.newsletters import Newsletter, get_newsletter
 from storage.posts import Post
 from storage.store import Tx
@@ -22,17 +22,20 @@ async def delivery(request: Request) -> Response:
     """How far a letter is, and what waits for whom and why."""
     services = services_of(request)
 
-    def look(tx: Tx) -> tuple[Newsletter, Post, progress.Progress]:
+    def look(tx: Tx) -> tuple[Newsletter, Post, progress.Progress, bool]:
         post = posts.get_post(tx, post_id_of(request))
-        return get_newsletter(tx), post, progress.progress_of(tx, post.id)
+        changed = post.state == "published" and post.to_email and post.revision > 1
+        may_correct = changed and not mailings.was_corrected(tx, post.id, post.revision)
+        return get_newsletter(tx), post, progress.progress_of(tx, post.id), may_correct
 
-    newsletter, post, found = await services.store.read(look)
+    newsletter, post, found, may_correct = await services.store.read(look)
     return desk_page(
         request,
         "delivery.html",
         newsletter=newsletter,
         post=post,
         progress=found,
+        may_correct=may_correct,
         waits=found.start_at is not None and found.start_at > services.clock.now(),
     )
 

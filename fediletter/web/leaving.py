@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from fediletter.errors import AppError
 from fediletter.newsletter import subscribers as rules
+from fediletter.newsletter.tokens import TEST_KEY
 from fediletter.web.context import page, services_of, words_of
 from fediletter.web.forms import read_form
 from storage import subscribers
@@ -27,7 +28,11 @@ async def unsubscribe(request: Request) -> Response:
         request,
         "site/unsubscribe.html",
         newsletter=await services.store.read(get_newsletter),
-        state="gone" if person is None or person.state == "left" else "here",
+        state="test"
+        if key == TEST_KEY
+        else "gone"
+        if person is None or person.state == "left"
+        else "here",
         preferences=None if person is None else _preferences(request, person),
     )
 

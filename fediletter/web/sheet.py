@@ -18,6 +18,8 @@ from fediletter.mail.letter import render_letter
 from fediletter.newsletter import posts as rules
 from fediletter.newsletter.html import from_markdown
 from fediletter.outbound import publish as publishing
+from fediletter.outbound.mailing import letter_content
+from fediletter.outbound.preflight import dead_links, preflight
 from fediletter.rendering.feed import content_of
 from fediletter.rendering.mastodon import mastodon_view
 from fediletter.rendering.objects import TEASER_CAP, article_of, image_of, teaser_of
@@ -81,6 +83,9 @@ async def _sheet(
         followers=counted.followers,
         teaser_cap=TEASER_CAP,
         at=at,
+        findings=await preflight(services, post),
+        dead_links=await dead_links(services, post) if "links" in request.query_params else None,
+        tested="tested" in request.query_params,
         **found,
     )
 
@@ -269,7 +274,7 @@ async def frame(request: Request) -> Response:
 
 def _mail_preview(request: Request, post: Post, newsletter: Newsletter) -> tuple[str, str]:
     services = services_of(request)
-    content = publishing.letter_content(post, newsletter, services.links, services.settings)
+    content = letter_content(post, newsletter, services.links, services.settings)
     html, text = render_letter(content, words(post.language).gettext)
     for place in (UNSUBSCRIBE_HERE, PREFERENCES_HERE):
         html = html.replace(place, "#")

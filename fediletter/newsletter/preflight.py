@@ -1,0 +1,244 @@
+"""Before a letter leaves: what to look at once more, and what each channel will do with it.
+
+Pure: facts in, findings out. What asks the network or the database gathers the facts
+(`outbound.preflight`).
+
+Sources: issue 4.9; email.md HD-5, MI-8, HT-6, HT-10, HT-14, HT-15, HT-18.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Literal
+from urllib.parse import urlsplit
+
+Severity = Literal["stop", "warning", "note"]
+HTML_WARNS, HTML_STOPS = 90_000, 100_000  # Octets of decoded HTML (MI-8).
+_SUBJECT_SHOWN = 60  # Characters that most programs show of a subject on a phone.
+_PREHEADER = 130
+_LITTLE_TEXT = 200
+_ADDRESS_LIKE = re.compile(r"(?:https?://)?(?:www\.)?([\w-]+(?:\.[\w-]+)+)(?:/\S*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to know; `words` is a message id with slots for `fields`."""
+
+    name: str
+    severity: Severity
+    words: str
+    fields: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a letter that is about to leave."""
+
+    title: str
+    summary: str
+    topics: int
+    body_html: str  # As on the web: relative links are still relative.
+    mail_bytes: int  # Of the mail's HTML.
+    to_web: bool
+    to_fediverse: bool
+    to_email: bool
+    has_cover: bool
+    cover_alt: str
+    has_postal_address: bool
+    mail_now: int
+    mail_monthly: int
+    followers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link of a letter and its words."""
+
+    url: str
+    words: str
+
+
+def find(facts: Facts) -> list[Finding]:
+    """Everything worth saying, the gravest first."""
+    found = [*_title(facts), *_summary(facts), *_body(facts), *_mail(facts), *_channels(facts)]
+    order = {"stop": 0, "warning": 1, "note": 2}
+    return sorted(found, key=lambda one: order[one.severity])
+
+
+def links_of(markup: str) -> list[Link]:
+    """The links of a text in their order."""
+    return _read(markup).links
+
+
+def _title(facts: Facts) -> Iterable[Finding]:
+    title = facts.title.strip()
+    if not title:
+        yield Finding("title", "stop", "A letter needs a title.")
+    if len(title) > _SUBJECT_SHOWN:
+        yield Finding(
+            "subject",
+            "warning",
+            "The title has {count} characters. As a subject, phones show about 60 of them.",
+            {"count": len(title)},
+        )
+    if re.match(r"(?i)(re|fwd?|tr) ?:", title):
+        yield Finding(
+            "subject", "warning", "The title begins like an answer. Mail filters distrust that."
+        )
+    if len(title) > 8 and title.isupper():
+        yield Finding(
+            "subject", "warning", "The title is all in capitals. Mail filters distrust that."
+        )
+
+
+def _summary(facts: Facts) -> Iterable[Finding]:
+    if not facts.summary.strip():
+        yield Finding(
+            "summary",
+            "warning",
+            "There is no teaser. Mailboxes, Mastodon and cards will show first words instead.",
+        )
+    elif len(facts.summary) > _PREHEADER:
+        yield Finding(
+            "summary",
+            "note",
+            "The teaser has {count} characters; beside the subject, mailboxes show about 130.",
+            {"count": len(facts.summary)},
+        )
+    if not facts.topics:
+        yield Finding("topic", "note", "Without a topic, this letter goes to everybody.")
+
+
+def _body(facts: Facts) -> Iterable[Finding]:
+    text = _read(facts.body_html)
+    if not text.words.strip():
+        yield Finding("body", "stop", "A letter needs a text.")
+    without_alt = text.images_without_alt + (facts.has_cover and not facts.cover_alt.strip())
+    if without_alt:
+        yield Finding(
+            "alt",
+            "warning",
+            "{count} image without a description. Many mailboxes show the description first.",
+            {"count": without_alt},
+        )
+    if (text.images or facts.has_cover) and len(text.words) < _LITTLE_TEXT:
+        yield Finding(
+            "images",
+            "warning",
+            "Much image and little text: many mailboxes block images, and filters distrust that.",
+        )
+    for link in text.links:
+        yield from _link(link)
+
+
+def _link(link: Link) -> Iterable[Finding]:
+    about: dict[str, object] = {"url": link.url[:200]}
+    parts = urlsplit(link.url)
+    if link.url.startswith("#") or parts.scheme == "mailto":
+        return
+    if parts.scheme not in ("http", "https"):
+        yield Finding(
+            "link",
+            "warning",
+            "The link {url} has no site of its own: in the letter it leads to your site.",
+            about,
+        )
+        return
+    if parts.scheme == "http":
+        yield Finding("link", "warning", "The link {url} is not secure: write https.", about)
+    if re.fullmatch(r"[\d.]+|\[.*\]", parts.netloc.partition(":")[0] or "["):
+        yield Finding(
+            "link",
+            "warning",
+            "The link {url} leads to a bare number. Filters distrust that.",
+            about,
+        )
+    shown = _ADDRESS_LIKE.fullmatch(link.words.strip())
+    if shown and shown[1].lower().removeprefix("www.") != (parts.hostname or "").removeprefix(
+        "www."
+    ):
+        yield Finding(
+            "link",
+            "warning",
+            "A link shows one address and leads to another: {url}",
+            about,
+        )
+
+
+def _mail(facts: Facts) -> Iterable[Finding]:
+    if not facts.to_email:
+        return
+    size: dict[str, object] = {"size": facts.mail_bytes // 1000}
+    if facts.mail_bytes > HTML_STOPS:
+        yield Finding(
+            "size",
+            "stop",
+            "This letter is too long for a mail: {size} kB, and Gmail hides what is beyond 100.",
+            size,
+        )
+    elif facts.mail_bytes > HTML_WARNS:
+        yield Finding(
+            "size", "warning", "The mail has {size} kB. Gmail hides what is beyond 100.", size
+        )
+    if not facts.has_postal_address:
+        yield Finding(
+            "address",
+            "warning",
+            "No postal address is set. Law wants it at the end of each letter: see Settings.",
+        )
+
+
+def _channels(facts: Facts) -> Iterable[Finding]:
+    if not (facts.to_web or facts.to_fediverse or facts.to_email):
+        yield Finding("channels", "stop", "No channel is chosen: nobody would see this letter.")
+    if facts.to_web:
+        yield Finding("web", "note", "Web: the whole letter, on its page and in the feeds.")
+    if facts.to_fediverse:
+        yield Finding(
+            "fediverse",
+            "note",
+            "Fediverse: title, teaser and a link, to {count} followers.",
+            {"count": facts.followers},
+        )
+    if facts.to_email:
+        yield Finding(
+            "mail",
+            "note",
+            "Mail: the whole letter, to {count} readers now and to {monthly} in a digest.",
+            {"count": facts.mail_now, "monthly": facts.mail_monthly},
+        )
+
+
+class _Text(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.links: list[Link] = []
+        self.words = ""
+        self.images = 0
+        self.images_without_alt = 0
+        self._open: tuple[str, int] | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag == "img":
+            self.images += 1
+            self.images_without_alt += not (values.get("alt") or "").strip()
+        elif tag == "a" and values.get("href"):
+            self._open = (values["href"] or "", len(self.words))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "a" and self._open is not None:
+            url, start = self._open
+            self.links.append(Link(url, self.words[start:]))
+            self._open = None
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def _read(markup: str) -> _Text:
+    text = _Text()
+    text.feed(markup)
+    text.close()
+    return text

@@ -1,0 +1,235 @@
+"""One letter as mail: composed for everybody, sent again only on purpose, tried on oneself first.
+
+Sources: issue 4.7; email.md HD-23, MI-8, sections 2 to 6.
+"""
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+from fediletter.errors import AppError
+from fediletter.links import Links
+from fediletter.mail.compose import (
+    CannotCompose,
+    IssueLetter,
+    ReaderSlots,
+    Sender,
+    Template,
+    compose_issue,
+    new_message_id,
+)
+from fediletter.mail.letter import LetterContent, render_letter
+from fediletter.newsletter.html import from_markdown
+from fediletter.newsletter.preflight import HTML_STOPS
+from fediletter.newsletter.tokens import TEST_KEY
+from fediletter.newsletter.typography import NBSP, french
+from fediletter.rendering.objects import image_of
+from fediletter.services import Services
+from fediletter.settings import LANGUAGES, Settings
+from fediletter.words import words
+from storage import audit, fan_outs, mailings, posts
+from storage.errors import NotThere
+from storage.founders import Founder
+from storage.ids import FounderId, PostId
+from storage.newsletters import Newsletter, get_newsletter
+from storage.notices import send_notice
+from storage.posts import Post
+from storage.store import Tx
+
+
+async def send_test(services: Services, post_id: PostId, founder: Founder) -> None:
+    """Send the letter as it would be now to a founder alone (HD-23).
+
+    Its links belong to no reader: leaving by them changes nothing.
+
+    Raises:
+        AppError: It cannot be sent as it is.
+    """
+    now = services.clock.now()
+    post, letter = await _look(services, post_id)
+    shown = replace(post, published_at=post.published_at or now)
+    subject = f"[Test] {post.title}"
+    _, raw = await asyncio.to_thread(
+        compose_letter,
+        shown,
+        letter,
+        services.links,
+        services.settings,
+        founder.language or letter.language,
+        subject=subject,
+    )
+    domain = services.settings.mail_from.rpartition("@")[2]
+    message_id = new_message_id(domain)
+    body = Template(raw).fill(
+        ReaderSlots(
+            to=founder.email,
+            message_id=message_id,
+            date=now,
+            unsubscribe_url=services.links.unsubscribe(services.tokens.unsubscribe(TEST_KEY)),
+            preferences_url=services.links.preferences(services.tokens.preferences(TEST_KEY, 1)),
+            leave_address=f"leave+{services.tokens.leave(0)}@{domain}",
+        )
+    )
+    await services.store.write(
+        send_notice, kind="test", recipient=founder.email, message_id=message_id, body=body, now=now
+    )
+
+
+async def send_correction(
+    services: Services, post_id: PostId, *, founder_id: FounderId | None = None
+) -> None:
+    """Mail the corrected letter to whoever got the letter by mail, on purpose and once.
+
+    Raises:
+        AppError: It was not changed since, or is not published.
+    """
+    now = services.clock.now()
+    post, letter = await _look(services, post_id)
+    templates = {}
+    for language in LANGUAGES:
+        _ = words(post.language).gettext
+        templates[language] = await asyncio.to_thread(
+            compose_letter,
+            post,
+            letter,
+            services.links,
+            services.settings,
+            language,
+            subject=_("Correction: {title}", title=post.title),
+            note=_("This is a correction of a letter that you have received. It replaces it."),
+        )
+
+    def work(tx: Tx) -> None:
+        newest = posts.get_post(tx, post_id)
+        if (
+            newest.state != "published"
+            or newest.revision < 2
+            or newest.version != post.version
+            or mailings.was_corrected(tx, post_id, newest.revision)
+        ):
+            raise AppError(
+                409,
+                "There is nothing to correct by mail: this text was not changed since.",
+                "Change the letter first, then send the correction.",
+            )
+        mailing_id = mailings.create_mailing(
+            tx, post_id, templates, now=now, kind="correction", sequence=newest.revision
+        )
+        fan_outs.fan_out_mailing(tx, mailing_id, start_at=now, now=now)
+        audit.write(tx, "correct", subject=str(post_id), founder_id=founder_id, now=now)
+
+    await services.store.write(work)
+
+
+async def _look(services: Services, post_id: PostId) -> tuple[Post, Newsletter]:
+    def look(tx: Tx) -> tuple[Post, Newsletter]:
+        return posts.get_post(tx, post_id), get_newsletter(tx)
+
+    try:
+        post, letter = await services.store.read(look)
+    except NotThere as gone:
+        raise AppError(404, "There is no such letter.") from gone
+    if not post.title.strip() or not post.body_markdown.strip():
+        raise AppError(422, "A letter needs a title and a text.", "Write them first.")
+    return post, letter
+
+
+def letter_content(
+    post: Post, letter: Newsletter, links: Links, settings: Settings
+) -> LetterContent:
+    """What the mail of a post says."""
+    body = from_markdown(
+        post.body_markdown, profile="mail", language=post.language, base_url=links.base
+    )
+    cover = _mail_cover(post, links)
+    return LetterContent(
+        title=_typeset(post.title, post.language),
+        summary=_typeset(post.summary, post.language),
+        body_html=body,
+        language=post.language,
+        newsletter=letter.title,
+        sender=letter.sender_name or letter.title,
+        postal_address=letter.postal_address,
+        web_url=links.letter(post.slug),
+        privacy_url=links.page("/privacy"),
+        **cover,
+    )
+
+
+def compose_letter(
+    post: Post,
+    letter: Newsletter,
+    links: Links,
+    settings: Settings,
+    language: str,
+    *,
+    subject: str = "",
+    note: str = "",
+) -> tuple[str, bytes]:
+    """Subject and composed template of a post's mail, with footers in one language.
+
+    Args:
+        post: What is sent.
+        letter: Who sends it.
+        links: Our addresses.
+        settings: The settings.
+        language: Of the footers.
+        subject: Instead of the title.
+        note: Above the title: why another mail comes.
+
+    Raises:
+        AppError: The subject or a name cannot be sent, or the letter is too long (MI-8).
+    """
+    content = replace(letter_content(post, letter, links, settings), note=note)
+    html, text = render_letter(content, words(language).gettext)
+    if len(html.encode()) > HTML_STOPS:
+        raise AppError(
+            422,
+            "This letter is too long for a mail: {size} kB, and Gmail hides what is beyond 100.",
+            "Shorten it, or send it to the web and the fediverse only.",
+            {"size": len(html.encode()) // 1000},
+        )
+    subject = subject or post.title
+    host = settings.host.partition(":")[0]
+    try:
+        template = compose_issue(
+            IssueLetter(
+                Sender(letter.sender_name or letter.title, settings.mail_from, letter.reply_to),
+                subject,
+                post.language,
+                html,
+                text,
+                f"{letter.list_label}.{host}",
+                letter.title,
+                links.letter(post.slug),
+                leave_by_mail=settings.lmtp is not None,
+            )
+        )
+    except CannotCompose as wrong:
+        raise AppError(
+            422,
+            "The title cannot be the subject of a mail.",
+            "Take out control characters and the sequence =? from title and sender's name.",
+        ) from wrong
+    return subject, template.to_bytes()
+
+
+def _typeset(text: str, language: str) -> str:
+    """A title or teaser in a mail: some programs show no narrow spaces (HT-16)."""
+    return french(text, narrow=NBSP) if language == "fr" else text
+
+
+def _mail_cover(post: Post, links: Links) -> dict[str, Any]:
+    image = image_of(post, links)
+    if image is None or post.cover is None:
+        return {}
+    fitting = [one for one in json.loads(post.cover.renditions_json) if one["width"] <= 1280]
+    chosen = fitting[0] if fitting else json.loads(post.cover.renditions_json)[-1]
+    width = min(600, chosen["width"])
+    return {
+        "cover_url": links.media(chosen["name"]),
+        "cover_alt": post.cover_alt,
+        "cover_width": width,
+        "cover_height": round(chosen["height"] * width / chosen["width"]),
+    }

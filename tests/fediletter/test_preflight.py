@@ -1,0 +1,115 @@
+"""The look before a letter leaves."""
+
+import pytest
+
+from fediletter.newsletter.preflight import Facts, find
+from fediletter.outbound.preflight import dead_links, preflight
+from tests.peers.test_postfix import add_active
+
+GOOD = Facts(
+    title="Du lin et du cuir",
+    summary="Ce que nous avons appris du lin cette saison, et un sac qui en vient.",
+    topics=1,
+    body_html="<p>" + "Bonjour. " * 40 + '<a href="https://a.example/">Le site</a></p>',
+    mail_bytes=20_000,
+    to_web=True,
+    to_fediverse=True,
+    to_email=True,
+    has_cover=False,
+    cover_alt="",
+    has_postal_address=True,
+    mail_now=3,
+    mail_monthly=1,
+    followers=2,
+)
+
+
+def changed(**fields) -> Facts:
+    from dataclasses import replace
+
+    return replace(GOOD, **fields)
+
+
+def grave(facts: Facts) -> set[tuple[str, str]]:
+    return {(one.name, one.severity) for one in find(facts) if one.severity != "note"}
+
+
+def test_a_good_letter_has_nothing_to_repair_and_says_what_each_channel_does():
+    assert grave(GOOD) == set()
+    notes = {one.name: one.fields for one in find(GOOD)}
+    assert notes["mail"] == {"count": 3, "monthly": 1}
+    assert notes["fediverse"] == {"count": 2}
+    assert "web" in notes
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "severity"),
+    [
+        ({"title": " "}, "title", "stop"),
+        ({"title": "x" * 61}, "subject", "warning"),
+        ({"title": "Re: lin"}, "subject", "warning"),
+        ({"title": "SOLDES DE LIN"}, "subject", "warning"),
+        ({"summary": ""}, "summary", "warning"),
+        ({"topics": 0}, "topic", "note"),
+        ({"body_html": ""}, "body", "stop"),
+        ({"body_html": GOOD.body_html + '<img src="/a.jpg">'}, "alt", "warning"),
+        ({"has_cover": True}, "alt", "warning"),
+        ({"body_html": '<p>x</p><img src="/a.jpg" alt="b">'}, "images", "warning"),
+        ({"body_html": GOOD.body_html + '<a href="/letters/x">x</a>'}, "link", "warning"),
+        ({"body_html": GOOD.body_html + '<a href="http://b.example">x</a>'}, "link", "warning"),
+        ({"body_html": GOOD.body_html + '<a href="https://10.1.2.3/">x</a>'}, "link", "warning"),
+        (
+            {"body_html": GOOD.body_html + '<a href="https://b.example">www.a.example</a>'},
+            "link",
+            "warning",
+        ),
+        ({"mail_bytes": 90_001}, "size", "warning"),
+        ({"mail_bytes": 100_001}, "size", "stop"),
+        ({"has_postal_address": False}, "address", "warning"),
+        ({"to_web": False, "to_fediverse": False, "to_email": False}, "channels", "stop"),
+    ],
+)
+def test_each_thing_to_look_at_is_said_with_its_weight(fields, name, severity):
+    assert (name, severity) in {(one.name, one.severity) for one in find(changed(**fields))}
+
+
+def test_an_address_shown_as_it_is_and_notes_are_no_reason_to_warn():
+    body = GOOD.body_html + '<a href="https://www.a.example/x">a.example/x</a><a href="#n1">1</a>'
+    assert grave(changed(body_html=body)) == set()
+
+
+async def test_the_sheet_shows_findings_and_follows_links_only_when_asked(shop):
+    await add_active(shop, "ana@readers.test")
+    await shop.log_in()
+    there = f"{shop.base_url}/privacy"
+    gone = f"{shop.base_url}/nowhere"
+    post = await shop.draft("Du lin", f"[a]({there}) [b]({gone}) [c](http://127.0.0.1:9/)")
+
+    page = (await shop.client.get(f"/desk/letters/{post.id}/publish")).text
+    followed = (await shop.client.get(f"/desk/letters/{post.id}/publish?links=1")).text
+
+    assert "à 1 lecteurs maintenant" in page
+    assert "Aucune adresse postale" in page
+    assert "(404)" not in page
+    assert f"{gone} mène à une page qui n’existe pas (404)" in followed
+    assert "http://127.0.0.1:9/ ne mène à aucune page" in followed
+    assert f"{there} mène" not in followed
+
+
+async def test_links_are_asked_for_a_bounded_time(shop, monkeypatch):
+    import asyncio
+
+    from fediletter.outbound import preflight as module
+
+    async def never(reader, writer):
+        await asyncio.sleep(30)
+
+    monkeypatch.setattr(module, "_SECONDS", 0.3)
+    server = await asyncio.start_server(never, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    post = await shop.draft("Du lin", f"[a](http://127.0.0.1:{port}/)")
+    try:
+        assert await dead_links(shop.services, post) == []
+    finally:
+        server.close()
+    assert await preflight(shop.services, post)
