@@ -93,7 +93,8 @@ async def test_the_sheet_shows_findings_and_follows_links_only_when_asked(shop):
     assert "(404)" not in page
     assert f"{gone} mène à une page qui n’existe pas (404)" in followed
     assert "http://127.0.0.1:9/ ne mène à aucune page" in followed
-    assert f"{there} mène" not in followed
+    assert f"{there} mène à une page" not in followed
+    assert f"{there} ne mène" not in followed
 
 
 async def test_links_are_asked_for_a_bounded_time(shop, monkeypatch):
