@@ -402,7 +402,27 @@ def free_lanes_of(tx: Tx, worker: WorkerId, *, uncertain_at: datetime, now: date
     rows = tx.rows(
         sa.select(lane.c.id).where(lane.c.leased_by == worker).order_by(lane.c.id).with_for_update()
     )
-    lanes = [row[0] for row in rows]
+    lanes = [LaneId(row[0]) for row in rows]
+    _free(tx, lanes, uncertain_at=uncertain_at, now=now, lost=1)
+    return len(lanes)
+
+
+def let_go(
+    tx: Tx, claims: Sequence[Claim], *, uncertain_at: datetime, now: datetime
+) -> Sequence[LaneId]:
+    """What happened in these lanes could not be recorded (the database was away): begin anew.
+
+    Lanes that somebody else holds by now are left alone. Mail in mid-air becomes uncertain.
+    """
+    held = _held(tx, [Report(one.lane_id, one.term) for one in claims])
+    mine = [one.lane_id for one in claims if held.get(one.lane_id) == one.term]
+    _free(tx, mine, uncertain_at=uncertain_at, now=now, lost=0)
+    return mine
+
+
+def _free(
+    tx: Tx, lanes: Sequence[LaneId], *, uncertain_at: datetime, now: datetime, lost: int
+) -> None:
     for chunk in chunks(lanes):
         tx.execute(
             sa.update(delivery)
@@ -419,14 +439,13 @@ def free_lanes_of(tx: Tx, worker: WorkerId, *, uncertain_at: datetime, now: date
             .values(
                 leased_by=None,
                 term=lane.c.term + 1,
-                freed=lane.c.freed + 1,
+                freed=lane.c.freed + lost,
                 ready_at=to_ms(now),
-                parked_at=sa.case((lane.c.freed + 1 >= _FREED_TOO_OFTEN, to_ms(now))),
+                parked_at=sa.case((lane.c.freed + lost >= _FREED_TOO_OFTEN, to_ms(now))),
             )
         )
     if lanes:
         tx.wake(LANES)
-    return len(lanes)
 
 
 def hand_back(tx: Tx, worker: WorkerId, *, now: datetime) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from storage.ids import PostId
-from storage.schema import activity, delivery, fan_out, lane, mailing, received, subscriber
+from storage.schema import activity, delivery, fan_out, lane, mailing, received, subscriber, worker
 from storage.store import Tx
 from storage.times import from_ms, to_ms
 
@@ -71,9 +71,14 @@ class QueueStatus:
     mail: Counts
     fediverse: Counts
     received_waiting: int
+    workers: int  # Processes that send and apply, as far as they are known to live.
+    stepping: int  # Fan-outs whose readers are still being turned into deliveries.
     resting: tuple[WaitingHost, ...]
     parked: tuple[WaitingHost, ...]
+    resting_lanes: int
+    parked_lanes: int
     dormant: int
+    oldest_seconds: float  # How long the oldest that is due has waited for its first attempt.
     uncertain_letters: tuple[tuple[int, str], ...]  # Delivery id and what is known.
 
 
@@ -112,7 +117,7 @@ def progress_of(tx: Tx, post_id: PostId) -> Progress:
     )
 
 
-def queue_status(tx: Tx) -> QueueStatus:
+def queue_status(tx: Tx, *, now: datetime) -> QueueStatus:
     """What is queued, sending, resting, parked and dormant."""
     waiting = delivery.c.state.in_(("waiting", "started", "uncertain"))
     return QueueStatus(
@@ -121,9 +126,22 @@ def queue_status(tx: Tx) -> QueueStatus:
         received_waiting=int(
             tx.scalar(sa.select(sa.func.count()).where(received.c.state == "waiting"))
         ),
+        workers=int(tx.scalar(sa.select(sa.func.count()).select_from(worker))),
+        stepping=int(
+            tx.scalar(
+                sa.select(sa.func.count()).where(
+                    fan_out.c.done_at.is_(None),
+                    fan_out.c.cancelled_at.is_(None),
+                    fan_out.c.start_at <= to_ms(now),
+                )
+            )
+        ),
         resting=_hosts(tx, sa.and_(waiting, lane.c.failures > 0), limit=50),
         parked=_hosts(tx, sa.and_(waiting, lane.c.parked_at.is_not(None)), limit=50),
-        dormant=int(tx.scalar(sa.select(sa.func.count()).where(lane.c.dormant_at.is_not(None)))),
+        resting_lanes=_lanes(tx, lane.c.failures > 0, lane.c.ready_at.is_not(None)),
+        parked_lanes=_lanes(tx, lane.c.parked_at.is_not(None)),
+        dormant=_lanes(tx, lane.c.dormant_at.is_not(None)),
+        oldest_seconds=_oldest(tx, now),
         uncertain_letters=_uncertain(tx, sa.true()),
     )
 
@@ -149,6 +167,19 @@ def _uncertain(tx: Tx, condition: sa.ColumnElement[bool]) -> tuple[tuple[int, st
         .limit(100)
     )
     return tuple((row[0], row[1] or "") for row in rows)
+
+
+def _lanes(tx: Tx, *conditions: sa.ColumnElement[bool]) -> int:
+    return int(tx.scalar(sa.select(sa.func.count()).select_from(lane).where(*conditions)))
+
+
+def _oldest(tx: Tx, now: datetime) -> float:
+    since = tx.scalar(
+        sa.select(sa.func.min(delivery.c.not_before)).where(
+            delivery.c.state == "waiting", delivery.c.attempts == 0
+        )
+    )
+    return 0.0 if since is None else max(0.0, (to_ms(now) - since) / 1000)
 
 
 def _counts(tx: Tx, condition: sa.ColumnElement[bool]) -> Counts:

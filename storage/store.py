@@ -30,7 +30,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, CursorResult, Engine
 from sqlalchemy.pool import QueuePool
 
-from storage.wakeup import Wakeups
+from storage.wakeup import NOTICES, Listener, Wakeups
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,6 +41,7 @@ _BUSY_SECONDS = 5.0
 _GATHER = 64  # Works in one commit, at most: bounds the wait of the first.
 _READERS = 4
 _WRITERS = 4  # PostgreSQL only.
+_IDLE_SECONDS = 30  # Within a transaction, on PostgreSQL: less than a lease (L-93).
 
 
 class Tx:
@@ -93,7 +94,7 @@ class Tx:
     def _announce(self) -> None:
         """PostgreSQL: NOTIFY belongs to the transaction, and costs once per channel."""
         for channel in sorted(self._woken):
-            self._connection.execute(sa.select(sa.func.pg_notify("fediletter", channel)))
+            self._connection.execute(sa.select(sa.func.pg_notify(NOTICES, channel)))
 
 
 @dataclass(slots=True)
@@ -120,6 +121,7 @@ class Store:
         self._passed = 0
         self._sqlite = self.engine.dialect.name == "sqlite"
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._listener = None if self._sqlite else Listener(self.engine, wakeups)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
         loop = self._write_gathered if self._sqlite else self._write_singly
         self._writers = [
@@ -155,8 +157,17 @@ class Store:
         self._jobs.put(_Job(lambda tx: work(tx, *args, **kwargs), done, _name_of(work)))
         return done
 
+    def listen(self, channel: str) -> asyncio.Event:
+        """An event of this loop, set when any process has committed work for `channel`."""
+        bell = self.wakeups.listen(channel)
+        if self._listener is not None:
+            self._listener.start()
+        return bell
+
     def close(self) -> None:
         """Finish what was submitted, then end the threads and connections."""
+        if self._listener is not None:
+            self._listener.stop()
         for _ in self._writers:
             self._jobs.put(None)
         for writer in self._writers:
@@ -283,7 +294,11 @@ def engine_for(url: str) -> Engine:
         max_overflow=0,
         pool_pre_ping=True,
         isolation_level="AUTOCOMMIT",  # `exec_driver_sql("BEGIN…")` decides, here as on SQLite.
-        connect_args={"connect_timeout": 5},
+        connect_args={
+            "connect_timeout": 5,
+            # Whoever is stopped in mid-transaction must not hold rows for ever (FT-17).
+            "options": f"-c idle_in_transaction_session_timeout={_IDLE_SECONDS * 1000}",
+        },
     )
 
 

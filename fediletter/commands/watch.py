@@ -8,6 +8,7 @@ import click
 
 from fediletter.checks import run_checks
 from fediletter.cli import settings_of, words_here
+from fediletter.clock import SystemClock
 from fediletter.installation import open_store
 from storage.progress import Counts, QueueStatus, queue_status
 
@@ -19,7 +20,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
     """What is queued, sending, resting, parked, dormant or uncertain."""
     store = open_store(settings_of(ctx))
     try:
-        found = store.submit(queue_status).result()
+        found = store.submit(queue_status, now=SystemClock().now()).result()
     finally:
         store.close()
     if as_json:
@@ -45,6 +46,9 @@ def _lines(found: QueueStatus) -> list[str]:
 
     lines = [counts(_("Mail"), found.mail), counts(_("Fediverse"), found.fediverse)]
     lines.append(_("Received, not yet applied: {count}", count=found.received_waiting))
+    lines.append(_("Processes that send: {count}", count=found.workers))
+    if found.stepping:
+        lines.append(_("Letters whose readers are being looked up: {count}", count=found.stepping))
     lines += [
         _(
             "resting: {host}, {count} waiting, {reason}",

@@ -12,7 +12,11 @@ from fediletter.limits import (
     LANE_REST,
     MAIL_GIVES_UP,
     MAIL_STEPS,
+    SMTP_DOT_SECONDS,
 )
+
+# A letter that may have arrived is sent once more when every answer must have come (TR-22).
+UNCERTAIN_AGAIN = timedelta(seconds=SMTP_DOT_SECONDS, minutes=15)
 
 _spread = random.SystemRandom()
 

@@ -8,19 +8,17 @@ import logging
 from collections import deque
 from datetime import datetime, timedelta
 
-from fediletter.limits import SMTP_DOT_SECONDS
 from fediletter.mail.compose import ReaderSlots, new_message_id, slot_values
 from fediletter.mail.courier import Accepted, Envelope, Failed, Later
 from fediletter.mail.courier import InDoubt as NoAnswer
 from fediletter.mail.courier import Result as RelayResult
-from fediletter.outbound.backoff import mail_again, rest_of
+from fediletter.outbound.backoff import UNCERTAIN_AGAIN, mail_again, rest_of
 from fediletter.outbound.letters import Letters
 from fediletter.services import Services
 from storage.leases import Again, Claim, Ended, InDoubt, Report, Result, settle
 from storage.mailings import Letter, Start, advance, pause_mailing, upcoming
 
 _AHEAD = 50  # Letters looked up at a time.
-_UNCERTAIN_AGAIN = timedelta(seconds=SMTP_DOT_SECONDS, minutes=15)  # TR-22
 _log = logging.getLogger("fediletter.outbound")
 
 
@@ -124,7 +122,7 @@ class _LaneCourier:
                     return Again(letter.id, now, result.answer)
                 return Ended(letter.id, "failed", result.answer)
             case NoAnswer():
-                return InDoubt(letter.id, now + _UNCERTAIN_AGAIN, result.answer)
+                return InDoubt(letter.id, now + UNCERTAIN_AGAIN, result.answer)
             case Later():
                 at = mail_again(letter.attempts + 1, created_at=letter.created_at, now=now)
                 if at is None:

@@ -45,6 +45,7 @@ _TOKEN_PAGES = (
     "/unsubscribe/",
 )
 # Posts that come without a page of ours: from servers, and from providers' machines.
+_FOR_OPERATORS = ("/healthz", "/metrics")  # Asked for by address, not by name.
 _NO_ORIGIN_NEEDED = ("/ap/", "/unsubscribe/", "/subscribe")
 _log = logging.getLogger("fediletter.web")
 
@@ -89,7 +90,7 @@ class Guard:
         found = dict(headers)
         if not path.startswith("/"):
             return 400, b"bad request"
-        if found.get(b"host", b"").lower() not in self._hosts and path != "/healthz":
+        if found.get(b"host", b"").lower() not in self._hosts and path not in _FOR_OPERATORS:
             return 421, b"another host"
         if method in ("GET", "HEAD", "OPTIONS"):
             return None

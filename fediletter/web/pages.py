@@ -223,12 +223,6 @@ async def favicon(_request: Request) -> Response:
     return FileResponse(STATIC / "favicon.svg", media_type="image/svg+xml")
 
 
-async def health(request: Request) -> Response:
-    """Whether the database answers; no detail (CL-6)."""
-    await services_of(request).store.read(get_newsletter)
-    return PlainTextResponse("ok")
-
-
 def _cursor(request: Request) -> tuple[datetime, PostId] | None:
     text = request.query_params.get("before", "")
     moment, _, number = text.rpartition("~")

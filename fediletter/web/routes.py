@@ -16,6 +16,7 @@ from fediletter.web import (
     media,
     notes,
     objects,
+    operators,
     own_data,
     pages,
     peers,
@@ -128,5 +129,6 @@ ROUTES: list[BaseRoute] = [
     Route("/desk/settings", house.settings_page),
     Route("/desk/settings", house.save_settings, methods=["POST"]),
     # Operators
-    Route("/healthz", pages.health),
+    Route("/healthz", operators.health),
+    Route("/metrics", operators.metrics),
 ]

@@ -6,6 +6,9 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 
+from sqlalchemy.exc import DBAPIError
+
+from fediletter.outbound.backoff import UNCERTAIN_AGAIN
 from fediletter.services import Services
 from fediletter.workers.loop import wait_for_either
 from storage import leases
@@ -42,11 +45,13 @@ class Lanes:
         self._kind = kind
         self._slots = slots
         self._drain = drain
+        self._unrecorded: list[Claim] = []  # The database refused what happened in them.
         self._running: dict[LaneId, asyncio.Task[None]] = {}
         self._slot_free = asyncio.Event()
 
     async def look(self) -> bool:
         """Claim what is ready for the free slots. True while there may be more."""
+        await self._let_go()
         free = self._slots - len(self._running)
         if free <= 0:
             self._slot_free.clear()
@@ -64,14 +69,30 @@ class Lanes:
         for claim in claims:
             task = asyncio.ensure_future(self._drain(claim))
             self._running[claim.lane_id] = task
-            task.add_done_callback(partial(self._ended, claim.lane_id))
+            task.add_done_callback(partial(self._ended, claim))
         return bool(claims)
 
-    def _ended(self, lane_id: LaneId, task: "asyncio.Future[None]") -> None:
-        del self._running[lane_id]
+    def _ended(self, claim: Claim, task: "asyncio.Future[None]") -> None:
+        del self._running[claim.lane_id]
         self._slot_free.set()
         if not task.cancelled() and (trouble := task.exception()) is not None:
-            _log.error("a lane was not given back", exc_info=trouble, extra={"lane": lane_id})
+            _log.error("a lane was not given back", exc_info=trouble, extra={"lane": claim.key})
+            self._unrecorded.append(claim)
+
+    async def _let_go(self) -> None:
+        """Give back the lanes whose reports the database refused, now that it may answer again."""
+        if not self._unrecorded:
+            return
+        now = self._services.clock.now()
+        claims, self._unrecorded = self._unrecorded, []
+        try:
+            await self._services.store.write(
+                leases.let_go, claims, uncertain_at=now + UNCERTAIN_AGAIN, now=now
+            )
+        except DBAPIError:
+            self._unrecorded += claims
+            raise
+        _log.warning("lanes begin anew", extra={"count": len(claims)})
 
     async def finish(self, seconds: float) -> None:
         """Let what is in flight end, at most so long; then cut it (RE-14)."""

@@ -4,16 +4,15 @@ import asyncio
 import logging
 import os
 import socket
-from datetime import timedelta
 
 from fediletter.clock import Clock
-from fediletter.limits import BEAT_SECONDS, LEASE_SECONDS, SMTP_DOT_SECONDS
+from fediletter.limits import BEAT_SECONDS, LEASE_SECONDS
+from fediletter.outbound.backoff import UNCERTAIN_AGAIN
 from storage import workers
 from storage.ids import WorkerId
 from storage.leases import free_lanes_of, hand_back
 from storage.store import Store, Tx
 
-_UNCERTAIN_AGAIN = timedelta(seconds=SMTP_DOT_SECONDS, minutes=15)  # TR-22
 _log = logging.getLogger("fediletter.workers")
 
 
@@ -88,4 +87,4 @@ class Pulse:
     def _bury(self, tx: Tx, other: WorkerId) -> None:
         now = self._clock.now()
         if workers.remove(tx, other):
-            free_lanes_of(tx, other, uncertain_at=now + _UNCERTAIN_AGAIN, now=now)
+            free_lanes_of(tx, other, uncertain_at=now + UNCERTAIN_AGAIN, now=now)

@@ -70,7 +70,7 @@ class Supervisor:
         async def look_if_allowed() -> bool:
             return self._pulse.may_work and await look()
 
-        bell = self._services.store.wakeups.listen(channel)
+        bell = self._services.store.listen(channel)
         self._tasks.append(
             asyncio.create_task(
                 look_again_and_again(

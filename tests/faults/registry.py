@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tests.faults import kills, mail_trouble
+from tests.faults import inbound, kills, mail_trouble, many
 from tests.faults.bench import Bench
 
 BOTH = ("sqlite", "postgresql")
@@ -28,6 +28,11 @@ TESTS = {
         FaultTest("FT-1", kills.random_kills, 100, 5, seconds=3600),
         FaultTest("FT-2", kills.after_publish, 200, 8, seconds=3600),
         FaultTest("FT-3", kills.commit_points, 1),
+        FaultTest("FT-14", inbound.repeats, 2, 1),
+        FaultTest("FT-15", inbound.orders, 1),
+        FaultTest("FT-6", many.locked_database, 1, databases=("sqlite",)),
+        FaultTest("FT-16", many.many_workers, 20, 1, seconds=3600),
+        FaultTest("FT-17", many.stopped_worker, 1),
     )
 }
-SHORT = ["FT-2", "FT-3", "FT-8"]
+SHORT = ["FT-2", "FT-3", "FT-6", "FT-8", "FT-14", "FT-15", "FT-16"]

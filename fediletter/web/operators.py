@@ -1,0 +1,100 @@
+"""For whoever runs the server: is it well, and how much waits.
+
+`/healthz` is for everybody and says nothing more than yes or no. `/metrics` is
+for this machine, or for who has the token (CL-6): counts only, no host and no person.
+
+Sources: security.md CL-6; interface.md section 4; Prometheus text format 0.0.4.
+"""
+
+import hmac
+import ipaddress
+import logging
+from collections.abc import Iterator
+
+from sqlalchemy.exc import DBAPIError
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from fediletter.errors import AppError
+from fediletter.services import Services
+from fediletter.web.context import services_of
+from storage.progress import Counts, QueueStatus, queue_status
+from storage.workers import beats
+
+_STATES = ("waiting", "delivered", "failed", "cancelled", "uncertain")
+
+_log = logging.getLogger("fediletter.web")
+
+
+async def health(request: Request) -> Response:
+    """Whether the database answers; no detail (CL-6)."""
+    try:
+        await services_of(request).store.read(beats)
+    except DBAPIError as trouble:
+        _log.error("the database refuses", extra={"kind": type(trouble.orig).__name__})
+        return PlainTextResponse("unavailable", 503, {"Retry-After": "10"})
+    return PlainTextResponse("ok")
+
+
+async def metrics(request: Request) -> Response:
+    """The queue in the form that Prometheus reads."""
+    from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: PLC0415 (memory)
+    from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415 (the same)
+    from prometheus_client.process_collector import ProcessCollector  # noqa: PLC0415 (the same)
+    from prometheus_client.registry import CollectorRegistry  # noqa: PLC0415 (the same)
+
+    services = services_of(request)
+    if not _may_read(request, services):
+        raise AppError(404, "There is nothing at this address.")
+    found = await services.store.read(queue_status, now=services.clock.now())
+
+    class Queue:
+        def collect(self) -> Iterator[GaugeMetricFamily]:
+            deliveries = GaugeMetricFamily(
+                "fediletter_deliveries",
+                "Deliveries by channel and state",
+                labels=["channel", "state"],
+            )
+            for channel, counts in (("mail", found.mail), ("fediverse", found.fediverse)):
+                for state in _STATES:
+                    deliveries.add_metric([channel, state], _count(counts, state))
+            yield deliveries
+            for name, words, value in _gauges(found):
+                yield GaugeMetricFamily(f"fediletter_{name}", words, value=value)
+
+    registry = CollectorRegistry()
+    registry.register(Queue())
+    ProcessCollector(registry=registry)
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _gauges(found: QueueStatus) -> Iterator[tuple[str, str, float]]:
+    yield "workers", "Processes that send and apply", found.workers
+    yield "received_waiting", "Activities received and not yet applied", found.received_waiting
+    yield "fan_outs_open", "Letters whose readers are still being looked up", found.stepping
+    yield "lanes_resting", "Hosts that did not answer and rest", found.resting_lanes
+    yield "lanes_parked", "Lanes set aside because workers died in them", found.parked_lanes
+    yield "hosts_dormant", "Hosts that failed on seven days", found.dormant
+    yield (
+        "oldest_waiting_seconds",
+        "Age of the oldest delivery that is due and has not been tried",
+        found.oldest_seconds,
+    )
+
+
+def _count(counts: Counts, state: str) -> float:
+    return float(getattr(counts, state))
+
+
+def _may_read(request: Request, services: Services) -> bool:
+    token = services.settings.metrics_token
+    given = request.headers.get("authorization", "")
+    if token is not None and hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        return True
+    # Behind a proxy of this machine everybody comes from loopback: what it forwards does not count.
+    if "x-forwarded-for" in request.headers or "forwarded" in request.headers:
+        return False
+    try:
+        return ipaddress.ip_address(request.client.host if request.client else "").is_loopback
+    except ValueError:
+        return False
