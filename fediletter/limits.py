@@ -69,6 +69,7 @@ MAIL_STEPS = tuple(timedelta(minutes=m) for m in (5, 15, 30, 60, 120, 240, 480, 
 MAIL_GIVES_UP = timedelta(days=4)
 DAILY = timedelta(days=1)
 JITTER = 0.2
+DORMANT_KEPT = timedelta(days=30)  # Then the followers of a host that never answers are gone.
 LANE_REST = tuple(timedelta(minutes=m) for m in (1, 2, 5, 10, 30, 60))
 
 SMTP_GREETING_SECONDS = 60  # L-92

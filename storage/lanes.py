@@ -177,40 +177,6 @@ def wake_host(tx: Tx, host: str, *, now: datetime) -> None:
         tx.wake(LANES)
 
 
-def try_again_now(tx: Tx, key: str, *, now: datetime) -> bool:
-    """A founder wants a resting or parked lane to be tried at once; False if there is none."""
-    moment = to_ms(now)
-    found = tx.row(
-        sa.update(lane)
-        .where(lane.c.key == key)
-        .values(ready_at=moment, parked_at=None, freed=0, failures=0, dormant_at=None)
-        .returning(lane.c.id)
-    )
-    if found is None:
-        return False
-    tx.execute(
-        sa.update(delivery)
-        .where(delivery.c.lane_id == found[0], delivery.c.state == "waiting")
-        .values(not_before=moment)
-    )
-    tx.wake(LANES)
-    return True
-
-
-def give_up(tx: Tx, key: str, *, now: datetime) -> int:
-    """A founder gives up what waits in a lane; how many deliveries that were."""
-    found = tx.row(sa.select(lane.c.id).where(lane.c.key == key).with_for_update())
-    if found is None:
-        return 0
-    gone = tx.execute(
-        sa.update(delivery)
-        .where(delivery.c.lane_id == found[0], delivery.c.state.in_(("waiting", "uncertain")))
-        .values(state="failed", answer="given up by a founder", ended_at=to_ms(now))
-    )
-    tx.execute(sa.update(lane).where(lane.c.id == found[0]).values(ready_at=None))
-    return gone.rowcount
-
-
 def cancel_for_subscriber(tx: Tx, subscriber_id: SubscriberId, *, now: datetime) -> int:
     """A reader has left: nothing of theirs that has not begun will be sent (EM-15)."""
     theirs = sa.and_(delivery.c.subscriber_id == subscriber_id, delivery.c.mailing_id.is_not(None))

@@ -145,10 +145,14 @@ def claim(
             lane.c.key,
             sa.case((lane.c.scheme_at >= to_ms(scheme_since), lane.c.scheme)),
             lane.c.failures,
-            lane.c.dormant_at.is_not(None),
+            # As it is: SQLite 3.40 was seen to return `dormant_at IS NOT NULL` as true for NULL.
+            lane.c.dormant_at,
         )
     )
-    claims = [Claim(*row) for row in rows]
+    claims = [
+        Claim(lane_id, term, key, scheme, failures, dormant_at is not None)
+        for lane_id, term, key, scheme, failures, dormant_at in rows
+    ]
     if kind != "activities" or not claims:
         return claims
     errands = errands_of(tx, [one.lane_id for one in claims], now=now)

@@ -7,6 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from storage.ids import PostId
+from storage.nudges import domain_of, of_post
 from storage.schema import activity, delivery, fan_out, lane, mailing, received, subscriber, worker
 from storage.store import Tx
 from storage.times import from_ms, to_ms
@@ -39,6 +40,26 @@ class WaitingHost:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingDomain:
+    """A mail domain whose readers still wait for the post after a first attempt."""
+
+    domain: str
+    waiting: int
+    answer: str  # What the relay said about one of them.
+    next_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class UncertainLetter:
+    """A letter that may have arrived (RE-6)."""
+
+    id: int  # Of its delivery.
+    email: str
+    answer: str
+    again_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """Why deliveries failed, and how many."""
 
@@ -55,9 +76,10 @@ class Progress:
     mail: Counts
     fediverse: Counts
     waiting_hosts: tuple[WaitingHost, ...]
+    waiting_domains: tuple[WaitingDomain, ...]
+    uncertain: tuple[UncertainLetter, ...]
     refusals: tuple[Refusal, ...]
     paused: str | None  # Why the mailing pauses, in words of the log.
-    uncertain: tuple[tuple[int, str], ...] = ()  # Letters that may have arrived: id, what is known.
 
     @property
     def finished(self) -> bool:
@@ -91,7 +113,7 @@ def progress_of(tx: Tx, post_id: PostId) -> Progress:
         mailing.c.post_id == post_id, mailing.c.kind != "digest"
     )
     activities = sa.select(activity.c.id).where(activity.c.post_id == post_id)
-    of_this = sa.or_(delivery.c.mailing_id.in_(mailings), delivery.c.activity_id.in_(activities))
+    of_this = of_post(post_id)
     opened = tx.row(
         sa.select(sa.func.min(fan_out.c.start_at), sa.func.count()).where(
             sa.or_(fan_out.c.mailing_id.in_(mailings), fan_out.c.activity_id.in_(activities)),
@@ -111,9 +133,10 @@ def progress_of(tx: Tx, post_id: PostId) -> Progress:
         mail=_counts(tx, delivery.c.mailing_id.in_(mailings)),
         fediverse=_counts(tx, delivery.c.activity_id.in_(activities)),
         waiting_hosts=_hosts(tx, of_this, limit=50),
+        waiting_domains=_domains(tx, of_this, limit=50),
+        uncertain=_uncertain(tx, of_this, limit=50),
         refusals=_refusals(tx, of_this),
         paused=paused,
-        uncertain=_uncertain(tx, delivery.c.mailing_id.in_(mailings)),
     )
 
 
@@ -138,11 +161,11 @@ def queue_status(tx: Tx, *, now: datetime) -> QueueStatus:
         ),
         resting=_hosts(tx, sa.and_(waiting, lane.c.failures > 0), limit=50),
         parked=_hosts(tx, sa.and_(waiting, lane.c.parked_at.is_not(None)), limit=50),
+        uncertain_letters=_in_doubt(tx),
         resting_lanes=_lanes(tx, lane.c.failures > 0, lane.c.ready_at.is_not(None)),
         parked_lanes=_lanes(tx, lane.c.parked_at.is_not(None)),
         dormant=_lanes(tx, lane.c.dormant_at.is_not(None)),
         oldest_seconds=_oldest(tx, now),
-        uncertain_letters=_uncertain(tx, sa.true()),
     )
 
 
@@ -159,10 +182,10 @@ def audience_sizes(tx: Tx, *, now: datetime) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
-def _uncertain(tx: Tx, condition: sa.ColumnElement[bool]) -> tuple[tuple[int, str], ...]:
+def _in_doubt(tx: Tx) -> tuple[tuple[int, str], ...]:
     rows = tx.rows(
         sa.select(delivery.c.id, delivery.c.answer)
-        .where(condition, delivery.c.state == "uncertain")
+        .where(delivery.c.state == "uncertain")
         .order_by(delivery.c.id)
         .limit(100)
     )
@@ -211,6 +234,42 @@ def _hosts(tx: Tx, condition: sa.ColumnElement[bool], *, limit: int) -> tuple[Wa
     return tuple(
         WaitingHost(key, count, error, from_ms(ready_at), bool(parked))
         for key, count, error, ready_at, parked in rows
+    )
+
+
+def _domains(tx: Tx, condition: sa.ColumnElement[bool], *, limit: int) -> tuple[WaitingDomain, ...]:
+    domain = domain_of(tx)
+    rows = tx.rows(
+        sa.select(
+            domain,
+            sa.func.count(),
+            sa.func.max(delivery.c.answer),
+            sa.func.min(delivery.c.not_before),
+        )
+        .select_from(delivery.join(subscriber, subscriber.c.id == delivery.c.subscriber_id))
+        .where(condition, delivery.c.state == "waiting", delivery.c.attempts > 0)
+        .group_by(domain)
+        .order_by(sa.func.count().desc(), domain)
+        .limit(limit)
+    )
+    return tuple(
+        WaitingDomain(name, count, answer or "", from_ms(at)) for name, count, answer, at in rows
+    )
+
+
+def _uncertain(
+    tx: Tx, condition: sa.ColumnElement[bool], *, limit: int
+) -> tuple[UncertainLetter, ...]:
+    rows = tx.rows(
+        sa.select(delivery.c.id, subscriber.c.email, delivery.c.answer, delivery.c.not_before)
+        .select_from(delivery.join(subscriber, subscriber.c.id == delivery.c.subscriber_id))
+        .where(condition, delivery.c.state == "uncertain")
+        .order_by(delivery.c.id)
+        .limit(limit)
+    )
+    return tuple(
+        UncertainLetter(number, email, answer or "", from_ms(at))
+        for number, email, answer, at in rows
     )
 
 

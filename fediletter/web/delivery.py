@@ -10,8 +10,8 @@ from fediletter.web.context import services_of
 from fediletter.web.desk import desk_page
 from fediletter.web.drafts import post_id_of
 from fediletter.web.forms import one, read_form
-from fediletter.web.login import at_desk
-from storage import lanes, mailings, posts, progress
+from fediletter.web.login import at_desk, session_at
+from storage import audit, mailings, nudges, posts, progress
 from storage.newsletters import Newsletter, get_newsletter
 from storage.posts import Post
 from storage.store import Tx
@@ -52,6 +52,7 @@ async def delivery_state(request: Request) -> Response:
                 "delivered": counts.delivered,
                 "failed": counts.failed,
                 "waiting": counts.waiting,
+                "uncertain": counts.uncertain,
             }
             for name, counts in (("mail", found.mail), ("fediverse", found.fediverse))
         }
@@ -61,10 +62,24 @@ async def delivery_state(request: Request) -> Response:
 
 @at_desk
 async def lane_action(request: Request) -> Response:
-    """Try a resting host now, or give it up."""
+    """Try a resting host or a mail domain now, or give up what waits of this letter for it."""
     services = services_of(request)
     form = await read_form(request)
-    key, now = one(form, "lane"), services.clock.now()
-    act = lanes.give_up if one(form, "action") == "give-up" else lanes.try_again_now
-    await services.store.write(act, key, now=now)
-    return RedirectResponse(f"/desk/letters/{post_id_of(request)}/delivery", 303)
+    post_id, now = post_id_of(request), services.clock.now()
+    giving_up = one(form, "action") == "give-up"
+    act = nudges.give_up if giving_up else nudges.try_again_now
+    place = one(form, "domain") or one(form, "lane")
+    where = {"domain": place} if one(form, "domain") else {"key": place}
+
+    def work(tx: Tx) -> None:
+        count = act(tx, post_id, now=now, **where)
+        audit.write(
+            tx,
+            "give up" if giving_up else "try again",
+            subject=f"{post_id} {place}: {count}",
+            founder_id=session_at(request).founder.id,
+            now=now,
+        )
+
+    await services.store.write(work)
+    return RedirectResponse(f"/desk/letters/{post_id}/delivery", 303)

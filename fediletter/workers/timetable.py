@@ -12,6 +12,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy.exc import DBAPIError
 
 from fediletter.limits import (
+    DORMANT_KEPT,
     DUPLICATES_KEPT,
     SESSION_ABSOLUTE,
     SESSION_IDLE,
@@ -23,7 +24,7 @@ from fediletter.outbound.polls import tell_tallies
 from fediletter.outbound.publish import publish_due
 from fediletter.outbound.topics import give_actors
 from fediletter.services import Services
-from storage import founders, lanes, mailings, received, throttles
+from storage import founders, lanes, mailings, nudges, received, throttles
 from storage.store import Tx
 
 _JUMP = timedelta(seconds=30)
@@ -110,6 +111,7 @@ class Timetable:
             retention.purge(tx, self._services.tokens, now=now)
             received.forget_before(tx, now - DUPLICATES_KEPT)
             throttles.forget(tx, now=now)
+            nudges.forget_dormant(tx, before=now - DORMANT_KEPT, now=now)
             founders.forget_sessions(tx, now=now, idle=SESSION_IDLE, absolute=SESSION_ABSOLUTE)
 
         await self._services.store.write(work)

@@ -6,6 +6,18 @@
 const progress = document.querySelector("[data-progress]");
 const numbers = new Intl.NumberFormat(document.documentElement.lang);
 
+let looks = 0;
+
+// The table of what waits comes anew with the page, unless somebody is about to press there.
+async function lookAtWhatWaits() {
+  const live = document.querySelector("[data-live]");
+  if (live.contains(document.activeElement)) return;
+  const answer = await fetch(location.href);
+  if (!answer.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  live.replaceWith(fresh.querySelector("[data-live]"));
+}
+
 async function look() {
   const answer = await fetch(progress.dataset.progress, { headers: { Accept: "application/json" } });
   if (!answer.ok) return;
@@ -21,6 +33,7 @@ async function look() {
   }
   if (state.finished) location.reload();
   else setTimeout(look, 2000);
+  if (looks++ % 5 === 4) await lookAtWhatWaits();
 }
 
 const watched = document.querySelector("[data-watch]");
