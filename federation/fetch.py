@@ -4,11 +4,13 @@ A document counts only when it comes from its own id. Redirects stay at one orig
 each checked and signed anew. A key counts only when its actor's own document lists it: the key's
 own document proves nothing.
 
-Sources: security.md FE-6, FE-7, FE-10, FE-12, IN-9 to IN-12, L-40, L-42; federation.md 3.4, 7.
+Sources: security.md FE-6, FE-7, FE-10, FE-12, IN-9 to IN-12, L-40, L-42,
+L-43; federation.md 3.4, 7.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 import httpx
@@ -42,10 +44,13 @@ class Fetcher:
     Args:
         network: The one door.
         signer: Of the instance actor.
+        most: Requests that it makes in all (L-43): one is made for each activity that needs one.
     """
 
     network: Network
     signer: Signer
+    most: int = 10
+    _asked: "count[int]" = field(default_factory=count, init=False, repr=False)
 
     async def document(self, url: str, *, now: datetime) -> dict[str, Any]:
         """The document at its own id.
@@ -138,6 +143,8 @@ class Fetcher:
         return await self._once(client, url, rfc9421.sign_get(url, signer=self.signer, now=now))
 
     async def _once(self, client: Client, url: Url, headers: dict[str, str]) -> httpx.Response:
+        if next(self._asked) >= self.most:
+            raise FetchFailed("too many requests for one thing")
         try:
             return await client.get(
                 str(url).partition("#")[0],

@@ -2,8 +2,9 @@
 
 Two steps without I/O, with the look-up of the key between them left to the caller: `examine` checks
 all that needs no key, cheap before costly; `verify` checks the signature and that the signer is the
-activity's own actor. Only `verify` makes a `VerifiedActivity`: whoever holds one may trust who said
-it, and nothing else of it.
+activity's own actor. Where another brings it, `verify_proof` checks the proof that its actor put
+into it. Only these two make a `VerifiedActivity`: whoever holds one may trust who said it, and
+nothing else of it.
 
 The octets whose digest was checked are the octets that are processed.
 
@@ -18,15 +19,21 @@ from typing import Any, TypeAlias
 from federation.errors import BadDocument, BadRequest, BadUrl, NotProven, NotTheActor
 from federation.keys import KnownKey
 from federation.origins import parse_url, same_origin
+from federation.proofs import ProofClaim
 from federation.reading import id_of, parse_json, types_of
 from federation.signatures import cavage, rfc9421
 from federation.signatures.request import InboxRequest
 
-__all__ = ["Claim", "InboxRequest", "VerifiedActivity", "examine", "verify"]
+__all__ = ["Claim", "InboxRequest", "VerifiedActivity", "examine", "verify", "verify_proof"]
 
 Document: TypeAlias = dict[str, Any]
 
 _WITHOUT_ID = frozenset({"Follow", "Like", "Announce", "Undo", "Delete", "EmojiReact"})  # IN-13
+# Of several types the first of these is the activity's own (federation.md 12).
+_KNOWN = frozenset(
+    "Accept Add Announce Block Create Delete EmojiReact Flag Follow Like Move QuoteRequest Reject "
+    "Remove Undo Update".split()
+)
 _MADE_HERE = object()
 
 
@@ -48,10 +55,15 @@ class Claim:
         """An actor says that it is gone itself: thousands of servers send such (IN-22)."""
         return self.type == "Delete" and self.object_id == self.actor
 
+    @property
+    def is_about_itself(self) -> bool:
+        """An actor says what becomes of itself: nothing to us if we never met."""
+        return self.type in ("Delete", "Update") and self.object_id == self.actor
+
 
 @dataclass(frozen=True, slots=True)
 class VerifiedActivity:
-    """An activity that its actor has signed. Made by `verify` alone."""
+    """An activity that its actor has signed. Made by `verify` and `verify_proof` alone."""
 
     actor: str
     type: str
@@ -63,7 +75,7 @@ class VerifiedActivity:
 
     def __post_init__(self) -> None:
         if self._proof is not _MADE_HERE:
-            raise TypeError("only federation.inbox.verify makes a VerifiedActivity")
+            raise TypeError("only verify and verify_proof make a VerifiedActivity")
 
 
 def examine(
@@ -89,20 +101,25 @@ def examine(
         signature = cavage.examine(request, hosts=hosts, now=now)
     _check_key_id(signature.key_id, schemes)
     actor = id_of(document.get("actor"))
-    types = types_of(document)
-    if actor is None or not types:
+    type = _type_of(document)
+    if actor is None or type is None:
         raise BadDocument("an activity has an actor and a type")
     parse_url(actor)
     return Claim(
         signature.key_id,
         actor,
-        types[0],
+        type,
         id_of(document.get("object")),
-        _activity_id(document, types[0], actor, request.body),
+        _activity_id(document, type, actor, request.body),
         document,
         request.body,
         signature,
     )
+
+
+def _type_of(document: Document) -> str | None:
+    types = types_of(document)
+    return next((one for one in types if one in _KNOWN), types[0] if types else None)
 
 
 def _check_key_id(key_id: str, schemes: tuple[str, ...]) -> None:
@@ -139,6 +156,26 @@ def verify(claim: Claim, key: KnownKey) -> VerifiedActivity:
         raise NotProven("the signature is not of this key")
     if key.owner != claim.actor:
         raise NotTheActor(f"signed by {key.owner}")
+    return _proven(claim)
+
+
+def verify_proof(claim: Claim, proof: ProofClaim, key: KnownKey) -> VerifiedActivity:
+    """Check an activity that another brings by the proof of its actor (federation.md 8.2).
+
+    Args:
+        claim: Whose bringer has signed the request, as `verify` found.
+        proof: Of the claim's document.
+        key: Proven to be its owner's.
+
+    Raises:
+        NotProven: The proof is not this key's, or the key not the actor's.
+    """
+    if key.key_id != proof.key_id or key.owner != claim.actor or not proof.is_by(key.key):
+        raise NotProven("the proof is not of the actor's key")
+    return _proven(claim)
+
+
+def _proven(claim: Claim) -> VerifiedActivity:
     return VerifiedActivity(
         claim.actor,
         claim.type,
@@ -158,7 +195,7 @@ def reopen(actor: str, body: bytes) -> VerifiedActivity:
         body: The octets as stored.
     """
     document = parse_json(body)
-    type = types_of(document)[0]
+    type = _type_of(document) or ""
     return VerifiedActivity(
         actor,
         type,

@@ -135,3 +135,24 @@ def is_related_host(one: str, other: str) -> bool:
     """Whether two hosts are the same, or one is a parent domain of the other (IN-30)."""
     first, second = one.lower(), other.lower()
     return first == second or first.endswith("." + second) or second.endswith("." + first)
+
+
+# Below these, beside a country's two letters, names are given to anybody.
+_GIVEN_OUT = frozenset("ac co com edu gen go gob gov govt ind ltd me net ne nom or org plc".split())
+
+
+def parent_domain(host: str) -> str | None:
+    """The domain that somebody registered, above or at a host; None for an address.
+
+    A guess without the list of public suffixes: two labels, three below such as `co.uk`. It is
+    good enough to count by (L-31), not to trust by.
+
+    Args:
+        host: As in the Host header.
+    """
+    name = host.partition(":")[0]
+    labels = name.split(".")
+    if host.startswith("[") or len(labels) < 2 or labels[-1].isdigit():
+        return None
+    size = 3 if len(labels[-1]) == 2 and labels[-2] in _GIVEN_OUT else 2
+    return ".".join(labels[-size:])

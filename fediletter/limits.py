@@ -7,6 +7,7 @@ are `timedelta`s.
 from datetime import timedelta
 
 INBOX_BYTES = 1 << 20  # L-1
+BODY_SECONDS = 30.0  # L-3
 PUBLIC_FORM_BYTES = 64 << 10  # L-2
 DESK_FORM_BYTES = 1 << 20  # L-2
 HEAD_BYTES = 16 << 10  # L-4
@@ -15,13 +16,19 @@ DUPLICATES_KEPT = timedelta(days=30)  # L-7
 NEGATIVE_KEY_CACHE = timedelta(minutes=10)  # L-10
 NEGATIVE_KEYS = 10_000  # L-10
 KEY_REFRESH = timedelta(minutes=5)  # L-11
+INBOX_PER_CALLER = (300, timedelta(minutes=5))  # L-14
+INBOX_PER_HOST = (1200, timedelta(minutes=5))  # L-15
+PAGES_PER_CALLER = (300, timedelta(minutes=5))  # L-16
+STRANGERS = 10_000  # FE-16: actors kept who neither follow nor said anything
 
 REMOTE_HTML_BYTES = 32 << 10  # L-20
 REPLIES_PER_ACTOR_HOUR = 30  # L-25
 REPLIES_PER_ISSUE = 5000  # L-25
+REPLY_DEPTH = 10  # L-26
 REPLY_LINKS = 20  # L-27
 COLLECTION_PAGE = 50  # L-28
 FOLLOWS_PER_HOST_HOUR = 100  # L-30
+NEW_HOSTS_PER_PARENT_DAY = 10  # L-31
 REQUESTS_AT_ONCE = 256  # L-44
 
 UPLOAD_BYTES = 10 << 20  # L-50

@@ -122,3 +122,8 @@ def announces_of(tx: Tx, object_uri: str) -> list[tuple[ActorId, str, bytes]]:
         )
     )
     return [(ActorId(actor_id), uri, bytes(body)) for actor_id, uri, body in rows]
+
+
+def about(tx: Tx, activity_id: ActivityId) -> str:
+    """The object that an activity of ours is about: deliveries about one keep their order."""
+    return str(tx.scalar(sa.select(activity.c.object_uri).where(activity.c.id == activity_id)))

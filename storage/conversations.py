@@ -197,6 +197,15 @@ def _answers(tx: Tx, which: sa.ColumnElement[bool], *, shown_only: bool) -> list
     return [Answer(*(*row[:-1], from_ms(row[-1]))) for row in tx.rows(query)]
 
 
+def depth_of(tx: Tx, reply_id: ReplyId, *, most: int) -> int:
+    """How many answers stand above and including this one, counted up to `most` (L-26)."""
+    depth, place = 0, int(reply_id)
+    while place and depth < most:
+        depth += 1
+        place = tx.scalar(sa.select(reply.c.parent_id).where(reply.c.id == place)) or 0
+    return depth
+
+
 def edit_reply(
     tx: Tx, reply_id: ReplyId, *, content_html: str, visibility: str, updated_at: datetime
 ) -> bool:

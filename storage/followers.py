@@ -122,6 +122,16 @@ def hosts_of(tx: Tx, actor_id: ActorId) -> set[str]:
     return {row[0] for row in rows}
 
 
+def is_parked(tx: Tx, actor_id: ActorId, remote_actor_id: RemoteActorId) -> bool:
+    """Whether this actor's Follow waits for a founder (IN-29)."""
+    state = tx.scalar(
+        sa.select(follower.c.state).where(
+            follower.c.actor_id == actor_id, follower.c.remote_actor_id == remote_actor_id
+        )
+    )
+    return bool(state == "parked")
+
+
 def remove_follower(tx: Tx, actor_uri: str, *, actor_id: ActorId | None = None) -> int:
     """Forget a follower of one of our actors, or of all; how many rows that were."""
     theirs = sa.select(remote_actor.c.id).where(remote_actor.c.uri == actor_uri)

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from storage.ids import RemoteActorId
-from storage.schema import peer, remote_actor, remote_key
+from storage.schema import metadata, peer, remote_actor, remote_key
 from storage.store import Tx
 from storage.times import from_ms, to_ms
 
@@ -170,3 +170,61 @@ def hear_from(tx: Tx, host: str, *, now: datetime) -> None:
         .values(host=host, first_at=moment, heard_at=moment)
         .on_conflict_do_update(index_elements=["host"], set_={"heard_at": moment})
     )
+
+
+def new_hosts_below(tx: Tx, host: str, parent: str, *, now: datetime) -> int:
+    """How many hosts of a parent domain we first heard from within a day, before this one (L-31).
+
+    0 if this host is not new itself.
+
+    Args:
+        tx: The transaction.
+        host: As in the Host header.
+        parent: A domain, without port.
+        now: The time.
+    """
+    since = to_ms(now - timedelta(days=1))
+    mine = tx.scalar(sa.select(peer.c.id).where(peer.c.host == host, peer.c.first_at > since))
+    if mine is None:
+        return 0
+    name = parent.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    below = sa.or_(
+        peer.c.host == parent,
+        peer.c.host.like(f"%.{name}", escape="\\"),
+        peer.c.host.like(f"%.{name}:%", escape="\\"),
+    )
+    query = sa.select(sa.func.count()).where(peer.c.id < mine, peer.c.first_at > since, below)
+    return int(tx.scalar(query))
+
+
+def forget_strangers(tx: Tx, *, most: int) -> int:
+    """Forget actors and hosts that nothing of ours is about, but for the newest (FE-16).
+
+    Whoever follows, answered, reacted or is otherwise referred to stays.
+
+    Args:
+        tx: The transaction.
+        most: Kept of either.
+
+    Returns:
+        How many actors were forgotten.
+    """
+    about = [
+        sa.exists().where(column == remote_actor.c.id)
+        for table in metadata.sorted_tables
+        if table is not remote_key
+        for column in table.c
+        if any(key.column is remote_actor.c.id for key in column.foreign_keys)
+    ]
+    strange = sa.and_(*(sa.not_(one) for one in about), remote_actor.c.deleted_at.is_(None))
+    kept = sa.select(remote_actor.c.id).where(strange).order_by(remote_actor.c.id.desc())
+    oldest = kept.offset(most).limit(1)
+    gone = tx.execute(
+        sa.delete(remote_actor).where(
+            strange, remote_actor.c.id <= oldest.scalar_subquery().correlate(None)
+        )
+    )
+    if gone.rowcount:
+        known = sa.exists().where(remote_actor.c.host == peer.c.host)
+        tx.execute(sa.delete(peer).where(sa.not_(known)))
+    return gone.rowcount

@@ -25,7 +25,16 @@ class Received:
     attempts: int
 
 
-def keep(tx: Tx, *, signer: str, activity_uri: str, type: str, body: bytes, now: datetime) -> bool:
+def keep(
+    tx: Tx,
+    *,
+    signer: str,
+    activity_uri: str,
+    type: str,
+    body: bytes,
+    now: datetime,
+    not_before: datetime | None = None,
+) -> bool:
     """Keep an activity. False if it is here already: a second copy changes nothing."""
     moment = to_ms(now)
     statement = (
@@ -36,7 +45,7 @@ def keep(tx: Tx, *, signer: str, activity_uri: str, type: str, body: bytes, now:
             type=type,
             body=body,
             state="waiting",
-            not_before=moment,
+            not_before=to_ms(not_before or now),
             at=moment,
         )
         .on_conflict_do_nothing()

@@ -11,7 +11,13 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeAlias
 
-from federation.errors import FederationError
+from federation.errors import (
+    DocumentGone,
+    FederationError,
+    FetchFailed,
+    ForbiddenAddress,
+    TryFetchLater,
+)
 from federation.inbox import VerifiedActivity, reopen
 from federation.origins import host_of
 from fediletter.inbound import follow, profile, quote, reaction, removal, reply
@@ -23,6 +29,7 @@ from storage.errors import NotThere
 from storage.ids import ReceivedId
 from storage.store import Tx
 
+LOOK_AGAIN = "Delete, unproven"  # No type that a document could have: it would be one of two.
 _TRIES = 8
 _log = logging.getLogger("fediletter.inbox")
 
@@ -41,7 +48,9 @@ _HANDLERS: dict[str, Handler] = {
     "Move": profile.move,
     "Flag": profile.flag,
     "QuoteRequest": quote.quote_request,
+    LOOK_AGAIN: removal.look_again,
 }
+HANDLED = frozenset(_HANDLERS) - {LOOK_AGAIN}
 
 
 async def process(services: Services, received_id: ReceivedId) -> None:
@@ -58,17 +67,14 @@ async def process(services: Services, received_id: ReceivedId) -> None:
         activity = reopen(row.signer, row.body)
         apply = await handler(services, activity)
         await services.store.write(_apply, apply, activity, received_id)
+    except TryFetchLater as late:
+        # Accepted is accepted: it waits until the other server answers (RE-8).
+        await _again(services, row, reason_of(late))
     except FederationError as wrong:
-        await _finish(services, received_id, "failed", f"{type(wrong).__name__}: {wrong.detail}")
+        await _finish(services, received_id, "failed", reason_of(wrong))
     except Exception as unexpected:  # noqa: BLE001 (the edge of a worker)
         _log.exception("an activity could not be applied", extra={"received": received_id})
-        if row.attempts + 1 >= _TRIES:
-            await _finish(services, received_id, "failed", type(unexpected).__name__)
-            return
-        at = services.clock.now() + timedelta(seconds=10 * 4**row.attempts)
-        await services.store.write(
-            received.later, received_id, at=at, reason=type(unexpected).__name__
-        )
+        await _again(services, row, reason_of(unexpected))
 
 
 def _apply(tx: Tx, apply: Apply, activity: VerifiedActivity, received_id: ReceivedId) -> None:
@@ -77,6 +83,31 @@ def _apply(tx: Tx, apply: Apply, activity: VerifiedActivity, received_id: Receiv
         return
     reason = apply(tx)
     received.finish(tx, received_id, state="ignored" if reason else "done", reason=reason)
+
+
+async def _again(services: Services, row: received.Received, reason: str) -> None:
+    if row.attempts + 1 >= _TRIES:
+        await _finish(services, row.id, "failed", reason)
+        return
+    at = services.clock.now() + timedelta(seconds=10 * 4**row.attempts)
+    await services.store.write(received.later, row.id, at=at, reason=reason)
+
+
+def reason_of(trouble: Exception) -> str:
+    """What went wrong with an activity, as a founder can read it."""
+    match trouble:
+        case DocumentGone():
+            return "The other server says that this is not there any more."
+        case TryFetchLater():
+            return f"The other server does not answer at present ({trouble.detail})."
+        case ForbiddenAddress():
+            return "It refers to an address that we never connect to."
+        case FetchFailed():
+            return f"What the other server showed cannot be used ({trouble.detail})."
+        case FederationError():
+            return f"What the other server sent cannot be used ({trouble.detail})."
+        case _:
+            return f"We could not apply it: a mistake of ours ({type(trouble).__name__})."
 
 
 async def _finish(services: Services, received_id: ReceivedId, state: str, reason: str) -> None:

@@ -1,20 +1,28 @@
 """Follow and Block: who is told of what we say.
 
-Sources: federation.md 9.2, R11, 13.3; security.md IN-28 to IN-30, L-30.
+Sources: federation.md 9.2, R11, 13.3; security.md IN-28 to IN-30, L-30, L-31.
 """
 
 import secrets
+from datetime import datetime
 
 from federation.inbox import VerifiedActivity
-from federation.origins import host_of
+from federation.origins import host_of, parent_domain
 from fediletter.inbound.answering import answer_in_person
 from fediletter.inbound.facts import Apply, actor_now, actor_row, ignore
-from fediletter.limits import FOLLOWS_PER_HOST_HOUR
+from fediletter.limits import FOLLOWS_PER_HOST_HOUR, NEW_HOSTS_PER_PARENT_DAY
 from fediletter.rendering.activities import accept, reject
 from fediletter.services import Services
-from storage.followers import add_follower, is_follower, recent_from_host, remove_follower
+from storage.followers import (
+    add_follower,
+    is_follower,
+    is_parked,
+    recent_from_host,
+    remove_follower,
+)
 from storage.lanes import inbox_for
 from storage.newsletters import local_actor
+from storage.peers import new_hosts_below
 from storage.received import is_buried
 from storage.store import Tx
 
@@ -43,8 +51,10 @@ async def follow(services: Services, activity: VerifiedActivity) -> Apply:
             no = reject(activity.document, target.uri, links, token=token)
             answer_in_person(tx, target, row, no, now=now)
             return "follows an account that has moved"
-        known = is_follower(tx, target.id, row.id)
-        parked = not known and recent_from_host(tx, row.host, now=now) >= FOLLOWS_PER_HOST_HOUR
+        if is_follower(tx, target.id, row.id):
+            parked = is_parked(tx, target.id, row.id)
+        else:
+            parked = _is_too_many(tx, row.host, now=now)
         inbox_url = row.shared_inbox_url or row.inbox_url
         inbox_id = inbox_for(
             tx, inbox_url, host=host_of(inbox_url), shared=row.shared_inbox_url is not None
@@ -59,12 +69,22 @@ async def follow(services: Services, activity: VerifiedActivity) -> Apply:
             now=now,
         )
         if parked:
-            return "too many new followers of one host: parked"
+            return "too many new followers of one host: this one waits for your decision"
         yes = accept(activity.document, target.uri, links, token=token)
         answer_in_person(tx, target, row, yes, now=now)
         return None
 
     return apply
+
+
+def _is_too_many(tx: Tx, host: str, *, now: datetime) -> bool:
+    """Whether a host, or the domain above it, brings more followers than people do (IN-29)."""
+    if recent_from_host(tx, host, now=now) >= FOLLOWS_PER_HOST_HOUR:
+        return True
+    parent = parent_domain(host)
+    if parent is None:
+        return False
+    return new_hosts_below(tx, host, parent, now=now) >= NEW_HOSTS_PER_PARENT_DAY
 
 
 async def block(services: Services, activity: VerifiedActivity) -> Apply:

@@ -1,27 +1,42 @@
 """A signer's key: from the store, else from the network, and not too often.
 
 No transaction and no lock is held while a document is fetched: the peer may be asking for our key
-at that moment (federation.md 7.6).
+at that moment (federation.md 7.6). Whoever asks for the same key at the same time waits for the one
+answer.
 
-Sources: IN-9 to IN-12, IN-24, L-10, L-11.
+Sources: IN-9 to IN-12, IN-24, L-10, L-11, FE-16; federation.md 7.4, 8.2.
 """
 
+import asyncio
 from collections import OrderedDict
 from datetime import datetime
-from typing import TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
+from federation import proofs
 from federation.actors import RemoteActor
-from federation.errors import BadKey, DocumentGone, FederationError, NotProven, TryFetchLater
+from federation.errors import (
+    BadKey,
+    DocumentGone,
+    FederationError,
+    NotProven,
+    NotTheActor,
+    TryFetchLater,
+)
 from federation.fetch import Fetcher
-from federation.inbox import Claim, VerifiedActivity, verify
+from federation.inbox import Claim, VerifiedActivity, verify, verify_proof
 from federation.keys import KnownKey, public_key
+from federation.origins import same_origin
 from federation.signatures.cavage import CavageClaim
 from federation.signatures.rfc9421 import MessageClaim
-from fediletter.limits import KEY_REFRESH, NEGATIVE_KEY_CACHE, NEGATIVE_KEYS
+from fediletter.limits import KEY_REFRESH, NEGATIVE_KEY_CACHE, NEGATIVE_KEYS, STRANGERS
+from fediletter.newsletter.html import plain_name
 from fediletter.services import Services
-from storage.peers import ActorSnapshot, KeptKey, find_key, keep_actor
+from storage.peers import ActorSnapshot, KeptKey, find_key, forget_strangers, keep_actor
 
 T = TypeVar("T")
+Whereabouts: TypeAlias = Literal["gone", "missing", "there"]
+
+_TIDY_EVERY = 200  # New actors, after which strangers are counted.
 
 
 class KeyLookup:
@@ -29,14 +44,20 @@ class KeyLookup:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._failures: OrderedDict[str, tuple[datetime, FederationError]] = OrderedDict()
+        # Words, not exceptions: one that is raised again and again keeps all that it passed.
+        self._failures: OrderedDict[str, tuple[datetime, type[FederationError], str]]
+        self._failures = OrderedDict()
         self._refreshed: OrderedDict[str, datetime] = OrderedDict()
+        self._seen: OrderedDict[str, tuple[datetime, Whereabouts]] = OrderedDict()
+        self._under_way: dict[str, asyncio.Task[KnownKey]] = {}
+        self._met = 0
 
     async def prove(self, claim: Claim, *, now: datetime) -> VerifiedActivity:
         """Verify a claim with the key that is kept, or fetched now.
 
         Raises:
             NotProven: No key of the claimed id made the signature.
+            NotTheActor: It did, and is another actor's.
             TryFetchLater: The key cannot be had at present.
         """
         kept = await self._services.store.read(find_key, claim.key_id)
@@ -44,7 +65,11 @@ class KeyLookup:
             try:
                 return verify(claim, _known(kept))
             except NotProven:
-                if not self._may_refresh(claim.key_id, kept, now):
+                if not self._may_refresh(kept, now):
+                    raise
+            except NotTheActor:
+                # Somebody of the same host may list another's key as its own.
+                if not same_origin(kept.owner, claim.actor) or not self._may_refresh(kept, now):
                     raise
         return verify(claim, await self._fetched(claim.key_id, now=now))
 
@@ -58,41 +83,90 @@ class KeyLookup:
         kept = await self._services.store.read(find_key, signature.key_id)
         if kept is not None and signature.is_by(_known(kept).key):
             return kept.owner
-        if kept is not None and not self._may_refresh(signature.key_id, kept, now):
+        if kept is not None and not self._may_refresh(kept, now):
             raise NotProven("the signature is not of this key")
         key = await self._fetched(signature.key_id, now=now)
         if not signature.is_by(key.key):
             raise NotProven("the signature is not of this key")
         return key.owner
 
+    async def prove_made(self, claim: Claim, *, now: datetime) -> VerifiedActivity:
+        """Verify by the proof that the actor put into the activity itself (federation.md 8.2).
+
+        Raises:
+            NotProven: There is none, or it is not of a key that the actor lists.
+            TryFetchLater: The key cannot be had at present.
+        """
+        proof = proofs.examine(claim.document, now=now)
+        if proof is None or not same_origin(proof.key_id, claim.actor):
+            raise NotProven("no proof by its actor")
+        kept = await self._services.store.read(find_key, proof.key_id)
+        if kept is not None:
+            try:
+                return verify_proof(claim, proof, _known(kept))
+            except NotProven:
+                if not self._may_refresh(kept, now):
+                    raise
+        return verify_proof(claim, proof, await self._fetched(proof.key_id, now=now))
+
+    async def whereabouts(self, actor_id: str, *, now: datetime) -> Whereabouts:
+        """What an actor's own id says: it is gone (410, a tombstone), missing (404), or there.
+
+        Asked once within L-10, for whoever could not prove a Delete.
+        """
+        seen = self._seen.get(actor_id)
+        if seen is not None and now - seen[0] < NEGATIVE_KEY_CACHE:
+            return seen[1]
+        found = await where_is(self._services, actor_id, now=now)
+        self._remember(self._seen, actor_id, (now, found))
+        return found
+
     async def _fetched(self, key_id: str, *, now: datetime) -> KnownKey:
         failure = self._failures.get(key_id)
         if failure is not None and now - failure[0] < NEGATIVE_KEY_CACHE:
-            raise failure[1]
+            raise failure[1](failure[2])
+        task = self._under_way.get(key_id)
+        if task is None:
+            task = asyncio.create_task(self._fetch(key_id, now=now))
+            self._under_way[key_id] = task
+            task.add_done_callback(lambda done: self._landed(key_id, done))
+        return await asyncio.shield(task)
+
+    def _landed(self, key_id: str, task: asyncio.Task[KnownKey]) -> None:
+        del self._under_way[key_id]
+        if not task.cancelled():
+            task.exception()  # Whoever waited has it; perhaps nobody waits any more.
+
+    async def _fetch(self, key_id: str, *, now: datetime) -> KnownKey:
         fetcher = await fetcher_of(self._services)
         self._remember(self._refreshed, key_id, now)
         try:
             key, actor = await fetcher.key(key_id, now=now)
         except TryFetchLater as wrong:
-            self._remember(self._failures, key_id, (now, wrong))
+            self._fail(key_id, TryFetchLater, wrong.detail, now)
             raise
         except FederationError as wrong:
-            refusal = NotProven(f"no key: {wrong.detail}")
-            refusal.__cause__ = wrong
-            self._remember(self._failures, key_id, (now, refusal))
-            raise refusal from wrong
+            detail = f"no key: {wrong.detail}"
+            self._fail(key_id, NotProven, detail, now)
+            raise NotProven(detail) from wrong
         self._failures.pop(key_id, None)
         await self._services.store.write(keep_actor, snapshot_of(actor), now=now)
+        self._met += 1
+        if self._met % _TIDY_EVERY == 0:
+            await self._services.store.write(forget_strangers, most=STRANGERS)
         return key
 
-    def _may_refresh(self, key_id: str, kept: KeptKey, now: datetime) -> bool:
-        last = self._refreshed.get(key_id, kept.fetched_at)
+    def _fail(self, key_id: str, kind: type[FederationError], detail: str, now: datetime) -> None:
+        self._remember(self._failures, key_id, (now, kind, detail))
+
+    def _may_refresh(self, kept: KeptKey, now: datetime) -> bool:
+        last = self._refreshed.get(kept.uri, kept.fetched_at)
         return now - last >= KEY_REFRESH
 
     @staticmethod
-    def _remember(memory: OrderedDict[str, T], key_id: str, value: T) -> None:
-        memory[key_id] = value
-        memory.move_to_end(key_id)
+    def _remember(memory: OrderedDict[str, T], key: str, value: T) -> None:
+        memory[key] = value
+        memory.move_to_end(key)
         if len(memory) > NEGATIVE_KEYS:
             memory.popitem(last=False)
 
@@ -104,15 +178,15 @@ async def fetcher_of(services: Services) -> Fetcher:
 
 
 def snapshot_of(actor: RemoteActor) -> ActorSnapshot:
-    """What the store keeps of an actor's document."""
+    """What the store keeps of an actor's document; names without marks that nobody sees (HT-7)."""
     return ActorSnapshot(
         uri=actor.id,
         host=actor.host,
         type=actor.type,
         inbox_url=actor.inbox,
         shared_inbox_url=actor.shared_inbox,
-        username=actor.username,
-        name=actor.name,
+        username=plain_name(actor.username, 256),
+        name=plain_name(actor.name, 2048),
         url=actor.url,
         icon_url=actor.icon,
         followers_uri=actor.followers,
@@ -122,16 +196,16 @@ def snapshot_of(actor: RemoteActor) -> ActorSnapshot:
     )
 
 
-async def is_gone(services: Services, actor_id: str, *, now: datetime) -> bool:
-    """Whether an actor's own id proves that it is gone: 410 or a tombstone (IN-24)."""
+async def where_is(services: Services, actor_id: str, *, now: datetime) -> Whereabouts:
+    """What an actor's own id says now; an answer that says nothing means that it is there."""
     fetcher = await fetcher_of(services)
     try:
         await fetcher.actor(actor_id, now=now)
     except DocumentGone as gone:
-        return gone.proven
+        return "gone" if gone.proven else "missing"
     except FederationError:
-        return False
-    return False
+        return "there"
+    return "there"
 
 
 def _known(kept: KeptKey) -> KnownKey:

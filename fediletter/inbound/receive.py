@@ -1,17 +1,26 @@
 """A request to an inbox becomes a durable row, or a refusal: before anything is done about it.
 
-Sources: security.md 2.1 (order of checks, statuses), IN-7, IN-8, IN-22, IN-36; federation.md 9.1.
+An activity that another than its actor brings has no effect, unless it carries its actor's own
+proof: then it is its actor's, whoever brings it (federation.md 8.2).
+
+Sources: security.md 2.1 (order of checks, statuses), IN-7, IN-8, IN-22, IN-24, IN-28, IN-36, L-14,
+L-15; federation.md 9.1, 9.4.
 """
 
 import logging
+from datetime import datetime, timedelta
+from hashlib import sha256
 
 from federation.errors import FederationError, NotTheActor, TryFetchLater
-from federation.inbox import InboxRequest, VerifiedActivity, examine
+from federation.inbox import Claim, InboxRequest, VerifiedActivity, examine
 from federation.origins import host_of
 from federation.signatures import cavage, rfc9421
 from federation.signatures.cavage import CavageClaim
 from federation.signatures.rfc9421 import MessageClaim
-from fediletter.inbound.keys import KeyLookup, is_gone
+from fediletter.inbound.dispatch import HANDLED, LOOK_AGAIN
+from fediletter.inbound.keys import KeyLookup
+from fediletter.limits import INBOX_PER_CALLER, INBOX_PER_HOST
+from fediletter.rates import Rates
 from fediletter.services import Services
 from storage import received
 from storage.blocks import is_blocked
@@ -19,6 +28,7 @@ from storage.lanes import wake_host
 from storage.peers import find_actor, hear_from
 from storage.store import Tx
 
+_UNTIL_ANOTHER_LOOK = timedelta(hours=24)  # federation.md 9.4: one 404 proves nothing.
 _log = logging.getLogger("fediletter.inbox")
 
 
@@ -29,48 +39,97 @@ class Blocked(FederationError):
     words = "blocked"
 
 
+class TooOften(FederationError):
+    """More than a caller or a host may send; `seconds` until it may again."""
+
+    status = 429
+    words = "too often"
+
+    def __init__(self, detail: str, seconds: int) -> None:
+        super().__init__(detail)
+        self.seconds = seconds
+
+
 class Receiver:
     """Takes in requests to any inbox of ours. One for each process."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._keys = KeyLookup(services)
+        self._callers = Rates(*INBOX_PER_CALLER)
+        self._senders = Rates(*INBOX_PER_HOST)
         settings = services.settings
         self._hosts = frozenset({settings.host, settings.account_host})
         self._schemes = ("https", "http") if settings.is_laboratory else ("https",)
 
-    async def receive(self, request: InboxRequest) -> None:
+    def admit(self, caller: str) -> None:
+        """Count a request before anything of it is read (L-14).
+
+        What is proven later is given back, so that many honest servers behind one address (a
+        proxy that nobody told us of) are not taken for one that tries keys.
+
+        Raises:
+            TooOften: This address has sent too much that nobody could prove.
+        """
+        wait = self._callers.hit(caller, at=self._services.clock.monotonic())
+        if wait is not None:
+            raise TooOften("too many unproven requests of one address", wait)
+
+    async def receive(self, request: InboxRequest, *, caller: str, owner: str | None) -> None:
         """Keep what the request says; after this it may be answered with 202.
+
+        Args:
+            request: As it stood on the wire.
+            caller: As counted by `admit`.
+            owner: The actor of ours whose inbox it is; None for the shared one.
 
         Raises:
             FederationError: With the status that answers it; nothing was stored.
         """
         now = self._services.clock.now()
         claim = examine(request, hosts=self._hosts, schemes=self._schemes, now=now)
-        if claim.is_self_delete and not await self._is_known(claim.actor):
+        if claim.is_about_itself and not await self._is_known(claim.actor):
+            self._callers.give_back(caller)
             return  # Nothing of theirs is here; the key is gone as well (IN-22).
-        if await self._services.store.read(is_blocked, claim.actor, host_of(claim.actor)):
+        if await self._services.store.read(_is_refused, claim):
             raise Blocked
         try:
-            activity = await self._keys.prove(claim, now=now)
-        except NotTheActor:
-            # Forwarded or mis-attributed: no effect, and no word about why (IN-13).
-            _log.info("an activity signed by another actor was ignored")
-            return
+            activity = await self._prove(claim, now=now)
         except TryFetchLater:
             raise
         except FederationError:
-            if claim.is_self_delete and await is_gone(self._services, claim.actor, now=now):
-                await self._services.store.write(
-                    received.keep,
-                    signer=claim.actor,
-                    activity_uri=claim.activity_id,
-                    type=claim.type,
-                    body=claim.body,
-                    now=now,
-                )
+            if claim.is_self_delete and await self._farewell(claim, now=now):
                 return
             raise
+        self._callers.give_back(caller)
+        if activity is None:
+            # Forwarded or mis-attributed: no effect, and no word about why (IN-13).
+            _log.info("an activity signed by another actor was ignored")
+            return
+        await self._take(activity, owner)
+
+    async def _prove(self, claim: Claim, *, now: datetime) -> VerifiedActivity | None:
+        try:
+            return await self._keys.prove(claim, now=now)
+        except NotTheActor:
+            pass
+        try:
+            return await self._keys.prove_made(claim, now=now)
+        except TryFetchLater:
+            raise
+        except FederationError:
+            return None
+
+    async def _take(self, activity: VerifiedActivity, owner: str | None) -> None:
+        host = host_of(activity.actor)
+        wait = self._senders.hit(host, at=self._services.clock.monotonic())
+        if wait is not None:
+            raise TooOften("too many requests of one host", wait)
+        astray = activity.type == "Follow" and owner not in (None, activity.object_id)
+        if activity.type not in HANDLED or astray:
+            # Nothing to keep; but whoever speaks lives.
+            await self._services.store.write(wake_host, host, now=self._services.clock.now())
+            return
         await self._services.store.write(self._keep, activity)
 
     async def may_read(self, request: InboxRequest, *, hosts: frozenset[str]) -> bool:
@@ -97,7 +156,30 @@ class Receiver:
         return host in hosts and not await self._services.store.read(is_blocked, owner, host)
 
     async def _is_known(self, actor_id: str) -> bool:
-        return await self._services.store.read(find_actor, actor_id) is not None
+        found = await self._services.store.read(find_actor, actor_id)
+        return found is not None and found.deleted_at is None
+
+    async def _farewell(self, claim: Claim, *, now: datetime) -> bool:
+        """An actor we know says that it is gone, and no key can prove it (IN-24).
+
+        Its own id decides: 410 is proof; at 404 we look again a day later; otherwise it is there.
+        """
+        found = await self._keys.whereabouts(claim.actor, now=now)
+        if found == "there":
+            return False
+        is_gone = found == "gone"
+        # A row of its own, so that the activity's id stays free for whoever can prove it (IN-8).
+        mark = sha256(f"{claim.actor} {now.date()}".encode()).hexdigest()
+        await self._services.store.write(
+            received.keep,
+            signer=claim.actor,
+            activity_uri=f"urn:gone:{mark}",
+            type=claim.type if is_gone else LOOK_AGAIN,
+            body=claim.body,
+            now=now,
+            not_before=now if is_gone else now + _UNTIL_ANOTHER_LOOK,
+        )
+        return True
 
     def _keep(self, tx: Tx, activity: VerifiedActivity) -> None:
         now = self._services.clock.now()
@@ -113,3 +195,10 @@ class Receiver:
         if kept:
             hear_from(tx, host, now=now)
             wake_host(tx, host, now=now)
+
+
+def _is_refused(tx: Tx, claim: Claim) -> bool:
+    """Whether the actor that is claimed, or the host that signs, is blocked."""
+    return is_blocked(tx, claim.actor, host_of(claim.actor)) or is_blocked(
+        tx, claim.key_id.partition("#")[0], host_of(claim.key_id)
+    )

@@ -7,6 +7,7 @@ from federation.inbox import VerifiedActivity
 from federation.origins import same_origin
 from federation.reading import first, id_of, types_of
 from fediletter.inbound.facts import Apply, ignore, our_post
+from fediletter.inbound.keys import where_is
 from fediletter.services import Services
 from storage.conversations import delete_all_of, delete_reply, reply_by_uri, unreact
 from storage.followers import follow_of, remove_follower
@@ -54,6 +55,14 @@ async def undo(services: Services, activity: VerifiedActivity) -> Apply:
         return None
 
     return apply
+
+
+async def look_again(services: Services, activity: VerifiedActivity) -> Apply:
+    """A day ago an actor's own id was not found: only what it says now is proof (IN-24)."""
+    found = await where_is(services, activity.actor, now=services.clock.now())
+    if found != "gone":
+        return ignore("its server does not say that this account is gone for good")
+    return await delete(services, activity)
 
 
 async def delete(services: Services, activity: VerifiedActivity) -> Apply:

@@ -20,12 +20,18 @@ from federation.reading import (
 )
 from fediletter.inbound.facts import Apply, actor_now, actor_row, ignore, our_post
 from fediletter.inbound.vote import apply_ballot, ballot_of
-from fediletter.limits import REMOTE_HTML_BYTES, REPLIES_PER_ACTOR_HOUR, REPLIES_PER_ISSUE
+from fediletter.limits import (
+    REMOTE_HTML_BYTES,
+    REPLIES_PER_ACTOR_HOUR,
+    REPLIES_PER_ISSUE,
+    REPLY_DEPTH,
+)
 from fediletter.newsletter.html import from_remote, plain_name
 from fediletter.services import Services
 from storage.conversations import (
     NewReply,
     answered_reply,
+    depth_of,
     edit_reply,
     keep_reply,
     reply_by_uri,
@@ -115,7 +121,7 @@ def _place(
         if post is not None:
             return post.id, None
         parent = reply_by_uri(tx, uri)
-        if parent is not None:
+        if parent is not None and depth_of(tx, parent.id, most=REPLY_DEPTH) < REPLY_DEPTH:
             return parent.post_id, parent.id
     return None
 

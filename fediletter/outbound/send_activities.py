@@ -23,6 +23,7 @@ from storage.leases import Again, Claim, Ended, Errand, Report, Result, activity
 from storage.times import from_ms
 
 _ROUNDS = 10  # Batches over one connection before other lanes get the slot.
+_REFUSED = 3  # Signatures not accepted: our key or clock is wrong, or theirs (federation.md 6).
 _KEPT = 64  # Parcels in memory: a lane rarely needs more than the newest few.
 _log = logging.getLogger("fediletter.outbound")
 
@@ -86,7 +87,7 @@ class ActivitySender:
             else:
                 trouble = outcome.reason
             if isinstance(outcome, Gone):
-                await look_again(self._services, errand.inbox_url)
+                await look_again(self._services, errand)
             results.append(_result(errand, outcome, now))
         return Report(
             claim.lane_id,
@@ -113,6 +114,8 @@ def _result(errand: Errand, outcome: Outcome, now: datetime) -> Result:
     match outcome:
         case Delivered():
             return Ended(errand.id, "delivered", f"answered {outcome.status}")
+        case TryLater(status=401) if errand.attempts + 1 >= _REFUSED:
+            return Ended(errand.id, "failed", "does not accept our signature")
         case TryLater():
             at = activity_again(
                 errand.attempts + 1,

@@ -3,11 +3,12 @@
 Hosts, sizes, cross-site posts, the address of the one who asks, and the exact headers of
 security.md 6.1. Plain ASGI: it costs little and looks into no body.
 
-Sources: security.md 5.3, 6.1, WE-7, WE-8, WE-9, WE-13, WE-17, L-2, L-5.
+Sources: security.md 5.3, 6.1, WE-7, WE-8, WE-9, WE-13, WE-17, L-2, L-5, L-16.
 """
 
 import ipaddress
 import logging
+import time
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -17,9 +18,11 @@ from fediletter.limits import (
     AUDIO_BYTES,
     DESK_FORM_BYTES,
     INBOX_BYTES,
+    PAGES_PER_CALLER,
     PUBLIC_FORM_BYTES,
     UPLOAD_BYTES,
 )
+from fediletter.rates import Rates
 from fediletter.settings import IPNetwork, Settings
 
 _PUBLIC = (
@@ -44,9 +47,13 @@ _TOKEN_PAGES = (
     "/stay/",
     "/unsubscribe/",
 )
-# Posts that come without a page of ours: from servers, and from providers' machines.
 _FOR_OPERATORS = ("/healthz", "/metrics")  # Asked for by address, not by name.
+# Posts that come without a page of ours: from servers, and from providers' machines.
 _NO_ORIGIN_NEEDED = ("/ap/", "/unsubscribe/", "/subscribe")
+_NOT_PAGES = (
+    *("/ap/", "/.well-known/", "/nodeinfo/", "/desk", "/static/", "/media/"),
+    *(*_FOR_OPERATORS, "/favicon.ico", "/robots.txt"),
+)
 _log = logging.getLogger("fediletter.web")
 
 
@@ -59,6 +66,7 @@ class Guard:
         self._origin = settings.base_url
         self._proxies = settings.trusted_proxies
         self._secure = settings.is_secure
+        self._pages = Rates(*PAGES_PER_CALLER)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, hand on, add the headers."""
@@ -67,8 +75,12 @@ class Guard:
             return
         path: str = scope["path"]
         headers = scope["headers"]
-        scope.setdefault("state", {})["client_prefix"] = prefix_of(self._client(scope, headers))
+        client = self._client(scope, headers)
+        state = scope.setdefault("state", {})
+        state["client_prefix"] = prefix_of(client)
+        state["caller"] = caller_of(client)
         refusal = self._refusal(scope["method"], path, headers)
+        refusal = refusal or self._too_often(scope["method"], path, client)
         if refusal is not None:
             await _answer(send, *refusal)
             return
@@ -90,7 +102,9 @@ class Guard:
         found = dict(headers)
         if not path.startswith("/"):
             return 400, b"bad request"
-        if found.get(b"host", b"").lower() not in self._hosts and path not in _FOR_OPERATORS:
+        elsewhere = found.get(b"host", b"").lower() not in self._hosts
+        # An inbox says itself, with 401, that a signature was made for another host (IN-4).
+        if elsewhere and path not in _FOR_OPERATORS and not path.endswith("/inbox"):
             return 421, b"another host"
         if method in ("GET", "HEAD", "OPTIONS"):
             return None
@@ -100,6 +114,17 @@ class Guard:
         if not path.startswith(_NO_ORIGIN_NEEDED) and not self._is_ours(found):
             return 403, b"this form can only be sent from this site"
         return None
+
+    def _too_often(self, method: str, path: str, client: str) -> tuple[int, bytes] | None:
+        """Whether an address asks for more pages than a reader could read (L-16).
+
+        Documents for servers, files of pages and the desk are not counted. Nor is this machine
+        itself: a proxy that nobody told us of must not share one reader's limit among all.
+        """
+        if method not in ("GET", "HEAD") or path.startswith(_NOT_PAGES) or _is_local(client):
+            return None
+        wait = self._pages.hit(caller_of(client), at=time.monotonic())
+        return None if wait is None else (429, b"too often")
 
     def _is_ours(self, headers: dict[bytes, bytes]) -> bool:
         """Whether a browser says that the form stood on a page of ours (WE-7)."""
@@ -168,6 +193,24 @@ def prefix_of(address: str) -> str:
     return str(ipaddress.ip_network(f"{parsed}/{width}", strict=False))
 
 
+def caller_of(address: str) -> str:
+    """An address as rates count it, in memory alone: whole, or the /64 of IPv6 (L-14)."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    if parsed.version == 4:
+        return str(parsed)
+    return str(ipaddress.ip_network(f"{parsed}/64", strict=False))
+
+
+def _is_local(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return True  # A Unix socket.
+
+
 def _policy(path: str) -> str:
     if path.startswith("/desk/frames/"):
         return _PREVIEW
@@ -200,5 +243,7 @@ async def _answer(send: Send, status: int, body: bytes) -> None:
         (b"content-length", str(len(body)).encode()),
         (b"x-content-type-options", b"nosniff"),
     ]
+    if status == 429:
+        headers.append((b"retry-after", b"300"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

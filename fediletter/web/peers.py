@@ -4,9 +4,11 @@ Nothing here asks for a signature to be read, and no GET makes us fetch anything
 actor said stands in `objects.py`. An inbox answers by the table of security.md 2.1, with short
 fixed texts.
 
-Sources: federation.md 2, 3, 4, 10; security.md 2.1, 2.3, 5.3, L-1, L-28.
+Sources: federation.md 2, 3, 4, 10; security.md 2.1, 2.3, 5.3, L-1, L-3, L-14,
+L-28.
 """
 
+import asyncio
 import json
 import logging
 from typing import Any
@@ -18,9 +20,9 @@ from federation import collections, nodeinfo, webfinger
 from federation.errors import FederationError
 from federation.inbox import InboxRequest
 from fediletter import __version__
-from fediletter.inbound.receive import Receiver
+from fediletter.inbound.receive import Receiver, TooOften
 from fediletter.keyring import OwnActor
-from fediletter.limits import COLLECTION_PAGE, INBOX_BYTES
+from fediletter.limits import BODY_SECONDS, COLLECTION_PAGE, INBOX_BYTES
 from fediletter.newsletter.actors import document_now
 from fediletter.rendering.activities import encode
 from fediletter.services import Services
@@ -31,7 +33,7 @@ from storage.ids import ActivityId
 from storage.topics import Topic, all_topics, get_topic, topic_by_slug
 
 ACTIVITY_JSON = "application/activity+json"
-_INBOX_TYPES = ("activity+json", "ld+json", "application/json")
+_INBOX_TYPES = (ACTIVITY_JSON, "application/ld+json", "application/json")
 _log = logging.getLogger("fediletter.inbox")
 
 
@@ -271,32 +273,46 @@ async def featured_tags(request: Request) -> Response:
 
 async def inbox(request: Request) -> Response:
     """The shared inbox and those of our actors: proven, durable, then 202."""
+    if request.method != "POST":
+        return _short("method", 405, {"Allow": "POST"})
     services = services_of(request)
-    if "user" in request.path_params:
-        await _own(services, request)
+    owner = (await _own(services, request)).uri if "user" in request.path_params else None
     refusal = _unreadable(request)
     if refusal is not None:
         return refusal
-    body = await _body(request)
+    receiver: Receiver = request.app.state.receiver
+    caller: str = request.state.caller
+    try:
+        receiver.admit(caller)
+        body = await _body(request)
+    except TooOften as wrong:
+        return _refused(wrong)
+    except TimeoutError:
+        return _short("too slow", 408, {"Connection": "close"})
     if body is None:
         return _short("too large", 413)
     received = as_received(request, body)
-    receiver: Receiver = request.app.state.receiver
     try:
-        await receiver.receive(received)
+        await receiver.receive(received, caller=caller, owner=owner)
     except FederationError as wrong:
-        _log.info(
-            "refused a request to an inbox",
-            extra={"status": wrong.status, "reason": wrong.detail[:200]},
-        )
-        headers = {"Retry-After": "300"} if wrong.status == 503 else None
-        return PlainTextResponse(wrong.words, wrong.status, headers)
+        return _refused(wrong)
     return Response(status_code=202)
 
 
+def _refused(wrong: FederationError) -> Response:
+    _log.info(
+        "refused a request to an inbox",
+        extra={"status": wrong.status, "reason": wrong.detail[:200]},
+    )
+    headers = {"Retry-After": "300"} if wrong.status == 503 else {}
+    if isinstance(wrong, TooOften):
+        headers = {"Retry-After": str(wrong.seconds)}
+    return _short(wrong.words, wrong.status, headers)
+
+
 def _unreadable(request: Request) -> Response | None:
-    kind = request.headers.get("content-type", "").lower()
-    if not any(name in kind for name in _INBOX_TYPES) or "content-encoding" in request.headers:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in _INBOX_TYPES or "content-encoding" in request.headers:
         return _short("media type", 415)
     length = request.headers.get("content-length", "0")
     if not length.isdigit() or int(length) > INBOX_BYTES:
@@ -307,10 +323,11 @@ def _unreadable(request: Request) -> Response | None:
 async def _body(request: Request) -> bytes | None:
     found = bytearray()
     try:
-        async for chunk in request.stream():
-            found += chunk
-            if len(found) > INBOX_BYTES:
-                return None
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                found += chunk
+                if len(found) > INBOX_BYTES:
+                    return None
     except ClientDisconnect:
         return b""
     return bytes(found)
@@ -335,5 +352,5 @@ def _raw_target(request: Request) -> str:
     return (path + (b"?" + query if query else b"")).decode("latin-1")
 
 
-def _short(words: str, status: int) -> Response:
-    return PlainTextResponse(words, status)
+def _short(words: str, status: int, headers: dict[str, str] | None = None) -> Response:
+    return PlainTextResponse(words, status, headers)

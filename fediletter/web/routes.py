@@ -64,7 +64,7 @@ ROUTES: list[BaseRoute] = [
     Route("/.well-known/host-meta", peers.host_meta),
     Route("/.well-known/nodeinfo", peers.well_known_nodeinfo),
     Route("/nodeinfo/{version}", peers.nodeinfo_document),
-    Route("/ap/inbox", peers.inbox, methods=["POST"]),
+    Route("/ap/inbox", peers.inbox, methods=["GET", "POST"]),
     Route("/ap/act/{token}", objects.sent_activity),
     Route("/ap/{user}", peers.actor),
     Route("/ap/{user}/inbox", peers.inbox, methods=["POST"]),

@@ -1,0 +1,11 @@
+"""One besieged shop for all scenarios of a module: each brings people of its own."""
+
+import pytest_asyncio
+
+from tests.hostile.siege import besieged
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def siege(tmp_path_factory):
+    async with besieged(tmp_path_factory.mktemp("siege")) as here:
+        yield here
