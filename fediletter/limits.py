@@ -4,7 +4,7 @@ Seconds where a name ends in `_SECONDS`, octets where it ends in `_BYTES`; spans
 are `timedelta`s.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 INBOX_BYTES = 1 << 20  # L-1
 BODY_SECONDS = 30.0  # L-3
@@ -78,6 +78,10 @@ DAILY = timedelta(days=1)
 JITTER = 0.2
 DORMANT_KEPT = timedelta(days=30)  # Then the followers of a host that never answers are gone.
 LANE_REST = tuple(timedelta(minutes=m) for m in (1, 2, 5, 10, 30, 60))
+
+LOGIN_REST = timedelta(minutes=15)  # TR-2
+SAME_REFUSALS = 3  # email.md 11.3
+UNCERTAIN_HELD = datetime(9000, 1, 1, tzinfo=UTC)  # Until a founder decides (TR-22).
 
 SMTP_GREETING_SECONDS = 60  # L-92
 SMTP_COMMAND_SECONDS = 60  # L-92

@@ -44,6 +44,7 @@ class Settings:
     account_host: str
     database_url: str
     smtp_url: str
+    hold_uncertain: bool  # A letter that may have arrived waits for a founder (RE-6).
     mail_from: str
     lmtp: str | None
     second_thoughts: timedelta
@@ -117,6 +118,7 @@ def load(environ: Mapping[str, str] | None = None, data: Path | None = None) -> 
             "database_url", f"sqlite:///{directory / 'fediletter.db'}", _database_url, ""
         ),
         smtp_url=take("smtp_url", f"maildir:{directory / 'mail'}", _smtp_url, ""),
+        hold_uncertain=take("uncertain", "again", _uncertain, False),
         mail_from=take("mail_from", f"news@{bare_host}", _mail_from, ""),
         lmtp=take("lmtp", "", _lmtp, None),
         second_thoughts=take("second_thoughts", "10m", _second_thoughts, timedelta()),
@@ -139,6 +141,7 @@ _NAMES = {
     "account",
     "database_url",
     "smtp_url",
+    "uncertain",
     "mail_from",
     "lmtp",
     "second_thoughts",
@@ -214,11 +217,21 @@ def _database_url(text: str) -> str:
 def _smtp_url(text: str) -> str:
     if text.startswith("maildir:") and len(text) > len("maildir:"):
         return text
-    parts = urlsplit(text)
-    if parts.scheme in ("smtp", "smtps") and parts.hostname:
+    relays = text.split()
+    for relay in relays:
+        parts = urlsplit(relay)
+        if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+            raise ValueError("must begin with smtp://, smtps:// or maildir:")
         _ = parts.port
-        return text
-    raise ValueError("must begin with smtp://, smtps:// or maildir:")
+    if not 1 <= len(relays) <= 2:
+        raise ValueError("must be one relay, or two with a space between")
+    return " ".join(relays)
+
+
+def _uncertain(text: str) -> bool:
+    if text not in ("again", "hold"):
+        raise ValueError("must be again or hold")
+    return text == "hold"
 
 
 def _mail_from(text: str) -> str:

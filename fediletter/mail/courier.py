@@ -57,9 +57,13 @@ Result: TypeAlias = Accepted | Later | Failed | InDoubt
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """Why a session ended before its work did: the lane should rest."""
+    """Why a session ended before its work did: the lane should rest.
+
+    `login_refused`: all lanes should, and for longer, or the account is locked (TR-2).
+    """
 
     reason: str
+    login_refused: bool = False
 
 
 class Courier(Protocol):

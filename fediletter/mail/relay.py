@@ -62,9 +62,19 @@ def relay_from_url(url: str, ehlo_name: str | None = None) -> Relay:
 
 
 def open_mailer(url: str, ehlo_name: str | None = None) -> Mailer:
-    """What takes our mail. Raises ValueError."""
+    """What takes our mail; of two relays the second only helps out (TR-19). Raises ValueError."""
     if url.startswith("maildir:"):
         return MaildirMailer(Path(url.removeprefix("maildir:")).absolute())
     from fediletter.mail.smtp import SmtpMailer  # noqa: PLC0415 (imports this module)
 
-    return SmtpMailer(relay_from_url(url, ehlo_name))
+    first, second = relays_from_urls(url, ehlo_name)
+    return SmtpMailer(first, second)
+
+
+def relays_from_urls(url: str, ehlo_name: str | None = None) -> tuple[Relay, Relay | None]:
+    """One relay, or two with a space between. Raises ValueError."""
+    urls = url.split() or [""]
+    if len(urls) > 2:
+        raise ValueError("at most two relays")
+    second = relay_from_url(urls[1], ehlo_name) if len(urls) == 2 else None
+    return relay_from_url(urls[0], ehlo_name), second

@@ -9,9 +9,9 @@ EM-5; L-92.
 """
 
 import asyncio
-import base64
 import contextlib
 import re
+import secrets
 import ssl
 from dataclasses import dataclass
 
@@ -32,17 +32,34 @@ from fediletter.mail.courier import (
     Later,
     Result,
 )
+from fediletter.mail.login import REFUSED, NoLogin, login
 from fediletter.mail.relay import Relay
 
 _LINE_BYTES = 8 << 10
 _REPLY_BYTES = 64 << 10
 _PER_CONNECTION = 100  # Messages, unless the relay is on this machine.
 _ENVELOPE_SECONDS = (SMTP_COMMAND_SECONDS, SMTP_COMMAND_SECONDS, SMTP_DATA_SECONDS)
-_SAFE = re.compile(r"[!-~]+@[!-~]+")
+_SAFE = re.compile(r"[!-~\u00a1-\U0010ffff]+@[!-~]+")
 
 
 class Trouble(Exception):
     """The session is of no more use."""
+
+
+class Unreachable(Trouble):
+    """There is no session: nothing answers."""
+
+
+class _Barely(Halt):
+    """A parameter was refused: the same once more without any (email.md 11.3)."""
+
+
+class _NewSession(Halt):
+    """This connection has carried enough for the relay's taste (TR-4)."""
+
+
+class LoginRefused(Trouble):
+    """The relay does not know us by this name and password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +78,41 @@ class Reply:
 
 
 class SmtpMailer:
-    """Hands over to one relay, over as many sessions as it takes."""
+    """Hands over to one relay, over as many sessions as it takes.
 
-    def __init__(self, relay: Relay) -> None:
+    Args:
+        relay: Where mail goes.
+        second: Used while the first cannot be connected to, never after a refusal (TR-19).
+    """
+
+    def __init__(self, relay: Relay, second: Relay | None = None) -> None:
         self._relay = relay
+        self._second = second
 
     async def run(self, courier: Courier) -> Halt | None:
         """Send until the courier has nothing more."""
-        while (first := await courier.following()) is not None:
+        while await courier.following() is not None:
             try:
-                session = await Session.open(self._relay)
-            except Trouble as wrong:
-                return Halt(str(wrong))
-            except (OSError, TimeoutError) as wrong:
-                return Halt(f"the relay does not answer: {_words(wrong)}")
+                session = await self._open()
+            except LoginRefused as wrong:
+                return Halt(str(wrong), login_refused=True)
+            except (Trouble, OSError, TimeoutError) as wrong:
+                return Halt(_words(wrong))
             try:
-                again = await session.carry(courier, first)
+                again = await session.carry(courier)
             finally:
                 await session.close()
             if again is not None:
                 return again
         return None
+
+    async def _open(self) -> "Session":
+        if self._second is None:
+            return await Session.open(self._relay)
+        try:
+            return await Session.open(self._relay)
+        except Unreachable:
+            return await Session.open(self._second)
 
 
 class Session:
@@ -94,6 +125,8 @@ class Session:
         self._reader = reader
         self._writer = writer
         self._extensions: dict[str, str] = {}
+        self._carried = False  # A message went over this connection.
+        self._bare = False  # The relay refused a parameter that it offers.
         self._in_data = False  # Whatever is written now is text of a message.
 
     @classmethod
@@ -102,18 +135,24 @@ class Session:
 
         Raises:
             Trouble: The relay refuses, or would be spoken to in clear.
-            OSError: It cannot be reached.
+            Unreachable: Nothing answers there.
+            OSError: The connection broke.
         """
         context = ssl.create_default_context() if relay.tls != "none" else None
         if context is not None:
             context.minimum_version = ssl.TLSVersion.TLSv1_2
-        async with asyncio.timeout(SMTP_GREETING_SECONDS):
-            reader, writer = await asyncio.open_connection(
-                relay.host,
-                relay.port,
-                limit=_LINE_BYTES,
-                ssl=context if relay.tls == "implicit" else None,
-            )
+        try:
+            async with asyncio.timeout(SMTP_GREETING_SECONDS):
+                reader, writer = await asyncio.open_connection(
+                    relay.host,
+                    relay.port,
+                    limit=_LINE_BYTES,
+                    ssl=context if relay.tls == "implicit" else None,
+                )
+        except ssl.SSLError as wrong:
+            raise Trouble(f"no secure connection to the relay: {_words(wrong)}") from wrong
+        except (OSError, TimeoutError) as wrong:
+            raise Unreachable(f"the relay does not answer: {_words(wrong)}") from wrong
         session = cls(relay, reader, writer)
         try:
             await session._begin(context)
@@ -151,38 +190,36 @@ class Session:
     async def _log_in(self) -> None:
         if self._relay.tls == "none" and not self._relay.is_loopback:
             raise Trouble("no login in clear")
-        user, password = self._relay.user or "", self._relay.password or ""
         offered = self._extensions.get("AUTH", "").upper().split()
-        if "PLAIN" in offered:
-            secret = base64.b64encode(f"\0{user}\0{password}".encode()).decode("ascii")
-            reply = await self._command(f"AUTH PLAIN {secret}")
-        elif "LOGIN" in offered:
-            reply = await self._command("AUTH LOGIN")
-            for word in (user, password):
-                if reply.code != 334:  # It asks no further: nothing secret is said unasked.
-                    break
-                reply = await self._command(base64.b64encode(word.encode()).decode("ascii"))
-        else:
-            raise Trouble("the relay offers no login that is known")
+        user, password = self._relay.user or "", self._relay.password or ""
+        try:
+            exchange = login(offered, user, password, secrets.token_urlsafe(18))
+            reply = await self._command(next(exchange))
+            with contextlib.suppress(StopIteration):
+                while True:
+                    reply = await self._command(exchange.send((reply.code, reply.text)))
+        except NoLogin as wrong:
+            raise Trouble(str(wrong)) from wrong
+        if reply.code in REFUSED:
+            raise LoginRefused(f"the relay refuses the login: {reply.code}")
         if reply.code != 235:
-            raise Trouble(f"the relay refuses the login: {reply.code}")
+            raise Trouble(f"the login failed: {reply.code}")
 
     # Messages -----------------------------------------------------------------------------------
-    async def carry(self, courier: Courier, first: Envelope) -> Halt | None:
-        """Hand over message after message, beginning with `first`.
+    async def carry(self, courier: Courier) -> Halt | None:
+        """Hand over message after message.
 
         Returns:
             Why the lane should rest; None when the courier has no more, or a new session may go on.
         """
         left = 10**9 if self._relay.is_loopback else _PER_CONNECTION
-        current: Envelope | None = first
         ended: tuple[Envelope, Result] | None = None
         try:
-            self._offer(first)
+            current = await self._begin_next(courier, after_refusal=False)
             while current is not None:
-                refusal = await self._offered(current)
+                refusal = await self._begun(current)
                 if isinstance(refusal, Halt):
-                    return refusal
+                    return None if isinstance(refusal, _NewSession) else refusal
                 if refusal is not None:
                     # Recorded before anything else is asked for: the caller would offer it again.
                     for result in (ended, (current, refusal)):
@@ -194,7 +231,8 @@ class Session:
                 if not await courier.advance(finished, current):
                     return None  # Closed without a dot: the relay must discard it (TR-12).
                 left -= 1
-                following = await courier.following() if self._pipelines and left else None
+                self._carried = True
+                following = await self._next(courier) if self._pipelines and left else None
                 ended = await self._body(current, following)
                 if isinstance(ended[1], InDoubt):
                     return Halt(ended[1].answer)
@@ -215,24 +253,37 @@ class Session:
         return "PIPELINING" in self._extensions
 
     async def _begin_next(self, courier: Courier, *, after_refusal: bool) -> Envelope | None:
-        following = await courier.following()
+        following = await self._next(courier)
         if following is not None:
             if after_refusal:
-                reply = await self._command("RSET")
-                if not reply.is_good:
-                    raise Trouble(f"RSET failed: {reply}")
+                await self._reset()
             self._offer(following)
         return following
+
+    async def _reset(self) -> None:
+        reply = await self._command("RSET")
+        if not reply.is_good:
+            raise Trouble(f"RSET failed: {reply}")
 
     def _offer(self, envelope: Envelope) -> None:
         """Write an envelope, if that may travel ahead of the answers (TR-7)."""
         if self._pipelines:
-            self._write(b"".join(_envelope(envelope)))
+            self._write(b"".join(self._lines(envelope)))
+
+    async def _begun(self, envelope: Envelope) -> Result | Halt | None:
+        """The answers to an envelope that was offered; asked once more without parameters."""
+        refusal = await self._offered(envelope)
+        if isinstance(refusal, _Barely):
+            self._bare = True
+            await self._reset()
+            self._offer(envelope)
+            refusal = await self._offered(envelope)
+        return refusal
 
     async def _offered(self, envelope: Envelope) -> Result | Halt | None:
         """Read the answers to MAIL, RCPT and DATA; None means: go on with the body."""
         replies: list[Reply] = []
-        for command, seconds in zip(_envelope(envelope), _ENVELOPE_SECONDS, strict=True):
+        for command, seconds in zip(self._lines(envelope), _ENVELOPE_SECONDS, strict=True):
             if not self._pipelines:
                 if replies and not replies[-1].is_good:
                     replies.append(replies[-1])
@@ -248,17 +299,53 @@ class Session:
         if data.code == 354:  # TR-11: in data mode without a recipient: only the dot.
             self._write(b".\r\n")
             await self._reply(SMTP_DOT_SECONDS)
+        return self._refusal(mail, rcpt, data)
+
+    def _refusal(self, mail: Reply, rcpt: Reply, data: Reply) -> Result | Halt:
+        refused = mail if not mail.is_good else rcpt
+        if not self._bare and (refused.code == 555 or refused.text.startswith("5.5.4")):
+            return _Barely(str(refused))
         if not mail.is_good:
             return Halt(str(mail)) if mail.code < 500 else Failed(str(mail), is_ours=True)
+        if rcpt.code == 452 and rcpt.text.startswith("4.5.3") and self._carried:
+            return _NewSession(str(rcpt))
         if not rcpt.is_good:
             is_later = rcpt.code < 500 or rcpt.code == 552
             return Later(str(rcpt)) if is_later else Failed(str(rcpt), at_rcpt=True)
         return Later(str(data)) if data.code < 500 else Failed(str(data), is_ours=True)
 
+    def _lines(self, envelope: Envelope) -> tuple[bytes, bytes, bytes]:
+        """MAIL, RCPT and DATA, with the parameters that the relay offers (BO-11, TR-25)."""
+        if not _SAFE.fullmatch(envelope.recipient) or not _SAFE.fullmatch(envelope.sender):
+            raise Trouble("an address that is none")  # EM-3: never reached with a parsed one.
+        mail = f"MAIL FROM:<{envelope.sender}>"
+        rcpt = f"RCPT TO:<{envelope.recipient}>"
+        if not self._bare:
+            if "SIZE" in self._extensions:
+                mail += f" SIZE={len(envelope.content)}"
+            if "DSN" in self._extensions:
+                tag = envelope.sender.partition("@")[0].rpartition("+")[2]
+                mail += f" RET=HDRS ENVID={_xtext(tag)}"
+                rcpt += " NOTIFY=FAILURE"
+                if envelope.recipient.isascii():
+                    rcpt += f" ORCPT=rfc822;{_xtext(envelope.recipient)}"
+        if not envelope.recipient.isascii():
+            mail += " BODY=8BITMIME SMTPUTF8"
+        return f"{mail}\r\n".encode("ascii"), f"{rcpt}\r\n".encode(), b"DATA\r\n"
+
+    async def _next(self, courier: Courier) -> Envelope | None:
+        """What is next, without those whom this relay cannot address (TR-25)."""
+        while (found := await courier.following()) is not None:
+            if found.recipient.isascii() or "SMTPUTF8" in self._extensions:
+                return found
+            refused = Failed("the relay takes no international addresses", at_rcpt=True)
+            await courier.advance((found, refused), None)
+        return None
+
     async def _body(
         self, envelope: Envelope, following: Envelope | None
     ) -> tuple[Envelope, Result]:
-        after = b"" if following is None else b"".join(_envelope(following))
+        after = b"" if following is None else b"".join(self._lines(following))
         try:
             self._write(envelope.content + b".\r\n" + after)
             async with asyncio.timeout(SMTP_BLOCK_SECONDS):
@@ -316,13 +403,10 @@ def judge_dot(reply: Reply) -> Result:
     return Failed(str(reply))
 
 
-def _envelope(envelope: Envelope) -> tuple[bytes, bytes, bytes]:
-    if not _SAFE.fullmatch(envelope.recipient) or not _SAFE.fullmatch(envelope.sender):
-        raise Trouble("an address that is none")  # EM-3: never reached with a parsed one.
-    return (
-        f"MAIL FROM:<{envelope.sender}>\r\n".encode("ascii"),
-        f"RCPT TO:<{envelope.recipient}>\r\n".encode("ascii"),
-        b"DATA\r\n",
+def _xtext(text: str) -> str:
+    """As parameters carry a value (RFC 3461 §4)."""
+    return "".join(
+        one if "!" <= one <= "~" and one not in "+=" else f"+{ord(one):02X}" for one in text
     )
 
 

@@ -13,10 +13,11 @@ from fediletter.limits import (
     MAIL_GIVES_UP,
     MAIL_STEPS,
     SMTP_DOT_SECONDS,
+    UNCERTAIN_HELD,
 )
 
 # A letter that may have arrived is sent once more when every answer must have come (TR-22).
-UNCERTAIN_AGAIN = timedelta(seconds=SMTP_DOT_SECONDS, minutes=15)
+_UNCERTAIN_AGAIN = timedelta(seconds=SMTP_DOT_SECONDS, minutes=15)
 
 _spread = random.SystemRandom()
 
@@ -40,6 +41,18 @@ def mail_again(
 ) -> datetime | None:
     """When a message is tried again; None when it has failed for good."""
     return _again(MAIL_STEPS, MAIL_GIVES_UP, attempts, created_at, now, after)
+
+
+def uncertain_again(now: datetime, *, hold: bool) -> datetime:
+    """When a letter that may have arrived is sent once more (TR-22).
+
+    Args:
+        now: When its answer failed to come.
+        hold: Not before a founder says so.
+    """
+    if hold:
+        return UNCERTAIN_HELD
+    return now + _UNCERTAIN_AGAIN
 
 
 def rest_of(failures: int) -> timedelta:

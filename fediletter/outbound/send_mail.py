@@ -12,8 +12,9 @@ from fediletter.mail.compose import ReaderSlots, new_message_id, slot_values
 from fediletter.mail.courier import Accepted, Envelope, Failed, Later
 from fediletter.mail.courier import InDoubt as NoAnswer
 from fediletter.mail.courier import Result as RelayResult
-from fediletter.outbound.backoff import UNCERTAIN_AGAIN, mail_again, rest_of
+from fediletter.outbound.backoff import mail_again, rest_of, uncertain_again
 from fediletter.outbound.letters import Letters
+from fediletter.outbound.relay_watch import RelayWatch
 from fediletter.services import Services
 from storage.leases import Again, Claim, Ended, InDoubt, Report, Result, settle
 from storage.mailings import Letter, Start, advance, pause_mailing, upcoming
@@ -28,24 +29,35 @@ class MailSender:
     def __init__(self, services: Services) -> None:
         self._services = services
         self.letters = Letters(services)
+        self.watch = RelayWatch(services.clock)
 
     async def drain(self, claim: Claim) -> None:
         """Send what is due in a lane, and give it back."""
         courier = _LaneCourier(self, self._services, claim)
-        rest = error = None
+        rest, error = self.watch.quiet, self.watch.trouble or None
+        if rest is None:
+            rest, error = await self._drain(courier, claim)
+        report = Report(claim.lane_id, claim.term, answered=rest is None, rest=rest, error=error)
+        await self._services.store.write(settle, [report], now=self._services.clock.now())
+
+    async def _drain(
+        self, courier: "_LaneCourier", claim: Claim
+    ) -> tuple[timedelta | None, str | None]:
+        """How long the lane should rest now, and why."""
         try:
             await self.letters.look_up_keys()
             halt = await self._services.mailer.run(courier)
-            if halt is not None:
-                rest, error = rest_of(claim.failures), halt.reason
-                _log.warning("mail rests", extra={"lane": claim.key, "reason": halt.reason})
         except asyncio.CancelledError:
             raise
         except Exception:  # noqa: BLE001 (one lane's trouble is not another's)
             _log.exception("mail could not be sent", extra={"lane": claim.key})
-            rest, error = timedelta(minutes=1), "unexpected trouble"
-        report = Report(claim.lane_id, claim.term, answered=rest is None, rest=rest, error=error)
-        await self._services.store.write(settle, [report], now=self._services.clock.now())
+            return timedelta(minutes=1), "unexpected trouble"
+        if halt is None:
+            if courier.handed_over:
+                self.watch.went_well()
+            return None, None
+        self.watch.halted(halt)
+        return self.watch.quiet or rest_of(claim.failures), halt.reason
 
 
 class _LaneCourier:
@@ -58,6 +70,7 @@ class _LaneCourier:
         self._letters: deque[Letter] = deque()
         self._by_id: dict[int, tuple[Letter, Start]] = {}
         self._envelope: Envelope | None = None  # Handed out, not begun.
+        self.handed_over = False  # The relay answered about a message.
 
     async def following(self) -> Envelope | None:
         """The next letter, made ready."""
@@ -94,8 +107,12 @@ class _LaneCourier:
                 expired = Ended(letter.id, "failed", "not worth sending any more")
                 await self._write(expired, None, now)
                 return False
-        if ended is not None and isinstance(ended[1], Failed) and ended[1].is_ours:
-            await self._pause(ended[0], ended[1].answer, now)
+        if ended is not None:
+            self.handed_over = True
+            is_ours = isinstance(ended[1], Failed) and ended[1].is_ours
+            mailing_id = self._by_id[ended[0].id][0].mailing_id
+            if self._sender.watch.refused(mailing_id, ended[1]) or is_ours:
+                await self._pause(ended[0], ended[1].answer, now)
         return await self._write(result, beginning, now)
 
     async def _write(self, ended: Result | None, start: Start | None, now: datetime) -> bool:
@@ -120,14 +137,20 @@ class _LaneCourier:
             case Failed():
                 if result.is_ours and letter.mailing_id is not None:
                     return Again(letter.id, now, result.answer)
+                if result.is_ours:  # A notice is no less wanted for what the relay has against us.
+                    return self._later(letter, result.answer, now)
                 return Ended(letter.id, "failed", result.answer)
             case NoAnswer():
-                return InDoubt(letter.id, now + UNCERTAIN_AGAIN, result.answer)
+                hold = self._services.settings.hold_uncertain
+                return InDoubt(letter.id, uncertain_again(now, hold=hold), result.answer)
             case Later():
-                at = mail_again(letter.attempts + 1, created_at=letter.created_at, now=now)
-                if at is None:
-                    return Ended(letter.id, "failed", f"given up: {result.answer}")
-                return Again(letter.id, at, result.answer)
+                return self._later(letter, result.answer, now)
+
+    def _later(self, letter: Letter, answer: str, now: datetime) -> Result:
+        at = mail_again(letter.attempts + 1, created_at=letter.created_at, now=now)
+        if at is None:
+            return Ended(letter.id, "failed", f"given up: {answer}")
+        return Again(letter.id, at, answer)
 
     async def _ready(self, letter: Letter, now: datetime) -> Envelope:
         settings, tokens, links = (

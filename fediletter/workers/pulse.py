@@ -7,7 +7,7 @@ import socket
 
 from fediletter.clock import Clock
 from fediletter.limits import BEAT_SECONDS, LEASE_SECONDS
-from fediletter.outbound.backoff import UNCERTAIN_AGAIN
+from fediletter.outbound.backoff import uncertain_again
 from storage import workers
 from storage.ids import WorkerId
 from storage.leases import free_lanes_of, hand_back
@@ -22,9 +22,10 @@ class Pulse:
     On SQLite one process at a time sends (RE-2): the longest registered that lives.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, *, hold_uncertain: bool = False) -> None:
         self._store = store
         self._clock = clock
+        self._hold = hold_uncertain
         self._alone = store.engine.dialect.name == "sqlite"
         self._locks = workers.locks_for(store.engine)
         self._seen: dict[WorkerId, tuple[int, float]] = {}
@@ -87,4 +88,4 @@ class Pulse:
     def _bury(self, tx: Tx, other: WorkerId) -> None:
         now = self._clock.now()
         if workers.remove(tx, other):
-            free_lanes_of(tx, other, uncertain_at=now + UNCERTAIN_AGAIN, now=now)
+            free_lanes_of(tx, other, uncertain_at=uncertain_again(now, hold=self._hold), now=now)

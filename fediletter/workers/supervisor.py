@@ -31,7 +31,9 @@ class Supervisor:
     def __init__(self, services: Services, kinds: frozenset[str] = frozenset((ACTIVITIES, EMAIL))):
         self._services = services
         self._kinds = kinds
-        self._pulse = Pulse(services.store, services.clock)
+        self._pulse = Pulse(
+            services.store, services.clock, hold_uncertain=services.settings.hold_uncertain
+        )
         self._timetable = Timetable(services, lambda: self._pulse.may_work)
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []

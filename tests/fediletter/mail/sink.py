@@ -54,8 +54,8 @@ class Sink:
         return Relay("127.0.0.1", self.port, tls, user, password, "shop.test")
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator["Sink"]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+    async def running(self, port: int = 0) -> AsyncIterator["Sink"]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", port)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
@@ -99,7 +99,7 @@ class _Talk:
     async def run(self) -> None:
         await self._say(self._sink.greeting)
         while line := await self._line():
-            command = line.decode("ascii").rstrip("\r\n")
+            command = line.decode("utf-8").rstrip("\r\n")
             self._sink.commands.append(command)
             verb = command.split(" ")[0].split(":")[0].upper()
             if not await self._obey(verb, command):
@@ -114,7 +114,7 @@ class _Talk:
         if verb in ("MAIL", "RSET"):
             self._sender, self._recipient = verb == "MAIL" and answer[0] == "2", ""
         elif verb == "RCPT" and answer[0] == "2":
-            self._recipient = command[len("RCPT TO:<") : -1]
+            self._recipient = command.partition("<")[2].partition(">")[0]
         elif verb == "DATA" and answer.startswith("354"):
             return await self._data()
         return not answer.startswith(("421", "221"))

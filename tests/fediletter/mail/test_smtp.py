@@ -7,7 +7,7 @@ import pytest
 from aiosmtpd.smtp import SMTP
 
 from fediletter.mail.courier import Accepted, Failed, Halt, InDoubt, Later
-from fediletter.mail.relay import open_mailer, relay_from_url
+from fediletter.mail.relay import Relay, open_mailer, relay_from_url
 from fediletter.mail.smtp import SmtpMailer
 from tests.fediletter.mail.sink import CLOSE, HOLD, ListCourier, Sink
 from tests.peers.certificates import make_certificates
@@ -396,7 +396,7 @@ async def test_a_refused_login_rests_the_lane_and_its_password_is_not_told():
     async with sink.running():
         halt = await SmtpMailer(sink.relay(user="shop", password="pw")).run(courier)
 
-    assert halt == Halt("the relay refuses the login: 535")
+    assert halt == Halt("the relay refuses the login: 535", login_refused=True)
     assert courier.commits == 0
 
 
@@ -466,3 +466,79 @@ async def test_a_server_of_others_takes_the_messages():
 
     assert halt is None
     assert [rcpt_tos for rcpt_tos, _ in inbox.taken] == [[ANA], [BO], [CLO]]
+
+
+@pytest.mark.rule("TR-19")
+async def test_the_second_relay_helps_out_only_while_the_first_is_not_there(unused_tcp_port):
+    second = Sink()
+    courier = ListCourier(second, ALL)
+    gone = Relay("127.0.0.1", unused_tcp_port, "none", None, None, "shop.test")
+    async with second.running():
+        assert await SmtpMailer(gone, second.relay()).run(courier) is None
+    assert second.recipients == ALL
+
+    refusing, second = Sink(greeting="554 not you"), Sink()
+    courier = ListCourier(second, ALL)
+    async with refusing.running(), second.running():
+        halt = await SmtpMailer(refusing.relay(), second.relay()).run(courier)
+    assert halt is not None
+    assert second.connections == 0
+
+
+@pytest.mark.rule("BO-11")
+@pytest.mark.rule("MI-8")
+async def test_parameters_are_given_only_where_they_are_offered():
+    sink = Sink(extensions=("PIPELINING", "SIZE 1000000", "DSN"))
+    await deliver(sink, ["a+b=c@readers.test"])
+
+    assert sink.commands[1] == "MAIL FROM:<bounce+tag@shop.test> SIZE=40 RET=HDRS ENVID=tag"
+    assert sink.commands[2] == (
+        "RCPT TO:<a+b=c@readers.test> NOTIFY=FAILURE ORCPT=rfc822;a+2Bb+3Dc@readers.test"
+    )
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("refused", ["MAIL", "RCPT"])
+@pytest.mark.parametrize("answer", ["555 5.5.4 no such parameter", "501 5.5.4 what is DSN"])
+async def test_a_parameter_that_is_refused_is_left_out_and_asked_once_more(
+    extensions, refused, answer
+):
+    sink = Sink({(refused, 1): answer}, extensions=("DSN", *extensions))
+
+    courier, halt = await deliver(sink)
+
+    assert halt is None
+    assert sink.recipients == ALL
+    assert sink.connections == 1
+    assert sum("ENVID" in command for command in sink.commands) == 1
+    assert all(isinstance(result, Accepted) for _, result in courier.results)
+
+
+@pytest.mark.rule("TR-4")
+@BOTH_WAYS
+async def test_a_relay_that_has_had_enough_of_a_connection_gets_another(extensions):
+    sink = Sink({("RCPT", 3): "452 4.5.3 too many"}, extensions=extensions)
+
+    courier, halt = await deliver(sink)
+
+    assert halt is None
+    assert sink.recipients == ALL
+    assert sink.connections == 2
+    assert len(courier.results) == 3
+
+
+@pytest.mark.rule("TR-25")
+@BOTH_WAYS
+async def test_an_international_address_goes_only_where_it_is_understood(extensions):
+    mixed = [ANA, "zoé@readers.test", CLO]
+    sink = Sink(extensions=("SMTPUTF8", *extensions))
+    courier, _ = await deliver(sink, mixed)
+    assert sink.recipients == mixed
+    assert sum("SMTPUTF8" in command for command in sink.commands) == 1
+
+    sink = Sink(extensions=extensions)
+    courier, halt = await deliver(sink, mixed)
+    assert halt is None
+    assert sink.recipients == [ANA, CLO]
+    assert isinstance(courier.result("zoé@readers.test"), Failed)
+    assert not any("zo" in command for command in sink.commands)

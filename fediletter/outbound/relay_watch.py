@@ -1,0 +1,65 @@
+"""How the relay fares, over all lanes of a process: trouble is said once, and so is its end.
+
+Sources: email.md TR-2, 11.3 (the same refusal for three readers in a row); issue 4, bad input.
+"""
+
+import logging
+import re
+from datetime import timedelta
+
+from fediletter.clock import Clock
+from fediletter.limits import LOGIN_REST, SAME_REFUSALS
+from fediletter.mail.courier import Accepted, Failed, Halt, Result
+from storage.ids import MailingId
+
+_log = logging.getLogger("fediletter.outbound")
+
+
+class RelayWatch:
+    """One for each process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._trouble = ""
+        self._quiet_until = 0.0  # On the monotonic clock.
+        self._refusals: dict[MailingId, tuple[str, int]] = {}
+
+    @property
+    def quiet(self) -> timedelta | None:
+        """How long nobody should log in yet: a wrong password locks accounts."""
+        left = self._quiet_until - self._clock.monotonic()
+        return timedelta(seconds=left) if left > 0 else None
+
+    @property
+    def trouble(self) -> str:
+        """Why mail rests; empty while it flows."""
+        return self._trouble
+
+    def halted(self, halt: Halt) -> None:
+        """A session ended before its work did."""
+        if halt.login_refused:
+            self._quiet_until = self._clock.monotonic() + LOGIN_REST.total_seconds()
+        if not self._trouble:
+            _log.warning("mail rests", extra={"reason": halt.reason})
+        self._trouble = halt.reason
+
+    def went_well(self) -> None:
+        """A session did its work."""
+        if self._trouble:
+            _log.info("mail goes on")
+        self._trouble = ""
+
+    def refused(self, mailing_id: MailingId | None, result: Result) -> bool:
+        """True if readers of a mailing met the same refusal of its content too often in a row."""
+        if mailing_id is None:
+            return False
+        if isinstance(result, Accepted):
+            self._refusals.pop(mailing_id, None)
+        if not isinstance(result, Failed) or result.at_rcpt or result.is_ours:
+            return False
+        # Without what differs from message to message: queue ids, times.
+        text = result.answer[:4] + re.sub(r"\S*\d\S*", "", result.answer[4:])
+        before, count = self._refusals.get(mailing_id, ("", 0))
+        count = count + 1 if text == before else 1
+        self._refusals[mailing_id] = (text, count)
+        return count >= SAME_REFUSALS

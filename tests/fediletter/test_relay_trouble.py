@@ -1,0 +1,226 @@
+"""A relay that is down, refuses us, or refuses what we send: said once, nothing lost, goes on."""
+
+import logging
+import re
+from datetime import timedelta
+
+import pytest
+
+from fediletter.limits import UNCERTAIN_HELD
+from fediletter.mail.courier import Accepted, Failed, Halt
+from fediletter.outbound.backoff import uncertain_again
+from fediletter.outbound.relay_watch import RelayWatch
+from storage import progress
+from storage.ids import MailingId
+from storage.posts import post_by_slug
+from tests.fediletter.mail.sink import CLOSE, Sink
+from tests.fediletter.test_digest import Calendar
+from tests.peers.test_postfix import add_active
+from tests.shop import running_shop, until
+
+TEN = [f"reader{number}@readers.test" for number in range(10)]
+
+
+async def state_of(shop):
+    post = await shop.services.store.read(post_by_slug, "du-lin")
+    return post, await shop.services.store.read(progress.progress_of, post.id)
+
+
+def until_state(shop, condition):
+    async def met():
+        return condition((await state_of(shop))[1])
+
+    return until(met)
+
+
+def rests(caplog):
+    return [one for one in caplog.records if one.getMessage() == "mail rests"]
+
+
+@pytest.mark.rule("RE-4")
+async def test_a_relay_that_is_down_is_named_once_and_everything_leaves_when_it_is_back(
+    tmp_path, caplog
+):
+    caplog.set_level(logging.INFO)
+    sink, clock = Sink(), Calendar()
+    async with sink.running():
+        pass  # Its port is free again.
+    port = sink.port
+    async with running_shop(
+        tmp_path / "shop", clock=clock, smtp_url=f"smtp://127.0.0.1:{port}"
+    ) as shop:
+        await add_active(shop, *TEN)
+        await shop.publish("Du lin", "x")
+        await until_state(
+            shop,
+            lambda found: (
+                found.mail.waiting == 10
+                and all("does not answer" in (one.last_error or "") for one in found.waiting_hosts)
+                and len(found.waiting_hosts) > 1
+            ),
+        )
+        assert len(rests(caplog)) == 1
+
+        async with sink.running(port):
+            clock.ahead += timedelta(minutes=2)
+            await until_state(shop, lambda found: found.mail.delivered == 10)
+
+    assert sorted(sink.recipients) == TEN
+    assert len(rests(caplog)) == 1
+    assert sum(one.getMessage() == "mail goes on" for one in caplog.records) == 1
+
+
+@pytest.mark.rule("TR-9")
+async def test_a_relay_that_refuses_our_sender_pauses_the_letter_until_a_founder_goes_on(tmp_path):
+    refused = {("MAIL", number): "553 5.7.1 not your address" for number in range(1, 9)}
+    sink = Sink(refused)
+    async with (
+        sink.running(),
+        running_shop(tmp_path / "shop", smtp_url=f"smtp://127.0.0.1:{sink.port}") as shop,
+    ):
+        csrf = await shop.log_in()
+        await add_active(shop, *TEN)
+        await shop.publish("Du lin", "x")
+        await until_state(shop, lambda found: found.paused is not None)
+        post, found = await state_of(shop)
+        assert found.mail.failed == 0
+        page = (await shop.client.get(f"/desk/letters/{post.id}/delivery")).text
+        assert "553 5.7.1 not your address" in page
+
+        await until(lambda: idle(shop))
+        connections = sink.connections
+        await until(lambda: idle(shop))
+        assert sink.connections == connections  # Paused work is not tried again and again.
+        sink.script = {}
+        await shop.post(f"/desk/letters/{post.id}/resume", csrf=csrf)
+        await until_state(shop, lambda found: found.mail.delivered == 10)
+
+    assert sorted(sink.recipients) == TEN
+
+
+async def idle(shop):
+    import asyncio
+
+    import sqlalchemy as sa
+
+    from storage.schema import lane
+
+    await asyncio.sleep(0.3)
+    held = sa.select(lane.c.id).where(lane.c.leased_by.is_not(None))
+    return not await shop.services.store.read(lambda tx: tx.rows(held))
+
+
+async def test_the_same_refusal_of_the_letter_for_three_readers_pauses_it(tmp_path):
+    refused = {("DOT", number): f"554 5.7.1 spam, id A{number}B" for number in range(1, 30)}
+    sink = Sink(refused)
+    async with (
+        sink.running(),
+        running_shop(tmp_path / "shop", smtp_url=f"smtp://127.0.0.1:{sink.port}") as shop,
+    ):
+        await add_active(shop, *[f"r{number}@readers.test" for number in range(20)])
+        await shop.publish("Du lin", "x")
+        await until_state(shop, lambda found: found.paused is not None)
+        await until(lambda: idle(shop))
+        _, found = await state_of(shop)
+
+        assert 3 <= found.mail.failed <= 6  # Two lanes; what was on its way is answered.
+        assert found.mail.waiting == 20 - found.mail.failed
+        assert "spam" in found.paused
+
+
+@pytest.mark.rule("TR-22")
+@pytest.mark.rule("RE-6")
+@pytest.mark.parametrize("decision", ["again", "leave"])
+async def test_with_hold_a_letter_that_may_have_arrived_waits_for_a_founder(tmp_path, decision):
+    sink = Sink({("DOT", 1): CLOSE})
+    async with (
+        sink.running(),
+        running_shop(
+            tmp_path / "shop", smtp_url=f"smtp://127.0.0.1:{sink.port}", uncertain="hold"
+        ) as shop,
+    ):
+        csrf = await shop.log_in()
+        await add_active(shop, "ana@readers.test")
+        await shop.publish("Du lin", "x")
+        await until_state(shop, lambda found: found.mail.uncertain == 1)
+        post, found = await state_of(shop)
+        ((number, _),) = found.uncertain
+        page = (await shop.client.get(f"/desk/letters/{post.id}/delivery")).text
+        assert "peut-être arrivé" in page
+
+        await until(lambda: idle(shop))
+        await shop.post(
+            f"/desk/letters/{post.id}/uncertain", csrf=csrf, delivery=str(number), action=decision
+        )
+        expected = (1, 0) if decision == "again" else (0, 1)
+        await until_state(
+            shop, lambda found: (found.mail.delivered, found.mail.cancelled) == expected
+        )
+
+    ids = [re.search(rb"Message-ID: (\S+)", content)[1] for _, content in sink.messages]
+    dates = [re.search(rb"Date: ([^\r]+)", content)[1] for _, content in sink.messages]
+    assert len(ids) == (2 if decision == "again" else 1)
+    assert len(set(ids)) == len(set(dates)) == 1  # A repeat is told by both (HD-1, HD-6).
+
+
+@pytest.mark.rule("TR-2")
+def test_after_a_refused_login_nobody_logs_in_for_a_quarter_of_an_hour():
+    class Clock(Calendar):
+        moment = 1000.0
+
+        def monotonic(self):
+            return self.moment
+
+    clock = Clock()
+    watch = RelayWatch(clock)
+    assert watch.quiet is None
+    watch.halted(Halt("the relay refuses the login: 535", login_refused=True))
+    assert watch.quiet == timedelta(minutes=15)
+    assert watch.trouble
+    clock.moment += 900.5
+    assert watch.quiet is None
+    watch.went_well()
+    assert watch.trouble == ""
+
+
+@pytest.mark.rule("TR-2")
+async def test_a_wrong_password_is_tried_by_each_lane_at_most_once(tmp_path, caplog):
+    refused = {("AUTH", number): "535 5.7.8 no" for number in range(1, 99)}
+    sink, clock = Sink(refused, extensions=("AUTH PLAIN",)), Calendar()
+    async with (
+        sink.running(),
+        running_shop(
+            tmp_path / "shop", clock=clock, smtp_url=f"smtp://u:p@127.0.0.1:{sink.port}"
+        ) as shop,
+    ):
+        await add_active(shop, *TEN)
+        await shop.publish("Du lin", "x")
+        await until_state(shop, lambda found: any(one.last_error for one in found.waiting_hosts))
+        await until(lambda: idle(shop))
+        for _ in range(3):
+            clock.ahead += timedelta(minutes=20)
+            await until(lambda: idle(shop))
+
+        assert sum(command.startswith("AUTH") for command in sink.commands) <= 5
+        assert len(rests(caplog)) == 1
+        _, found = await state_of(shop)
+        assert found.mail.waiting == 10
+
+
+def test_refusals_of_readers_or_of_different_words_do_not_count_together():
+    watch, mailing = RelayWatch(Calendar()), MailingId(1)
+    spam = Failed("554 5.7.1 spam id 1")
+    assert not any(watch.refused(mailing, Failed("550 gone", at_rcpt=True)) for _ in range(9))
+    assert not any(watch.refused(None, spam) for _ in range(9))
+    assert [watch.refused(mailing, spam) for _ in range(2)] == [False, False]
+    assert not watch.refused(mailing, Accepted("250 ok"))
+    assert [watch.refused(mailing, spam) for _ in range(3)] == [False, False, True]
+
+
+@pytest.mark.rule("TR-22")
+@pytest.mark.rule("TR-23")
+def test_a_letter_in_doubt_waits_longer_than_the_longest_answer():
+    now = Calendar().now()
+
+    assert uncertain_again(now, hold=False) - now == timedelta(minutes=25)
+    assert uncertain_again(now, hold=True) == UNCERTAIN_HELD
