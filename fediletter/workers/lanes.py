@@ -8,7 +8,7 @@ from functools import partial
 
 from sqlalchemy.exc import DBAPIError
 
-from fediletter.outbound.backoff import UNCERTAIN_AGAIN
+from fediletter.outbound.backoff import uncertain_again
 from fediletter.services import Services
 from fediletter.workers.loop import wait_for_either
 from storage import leases
@@ -84,11 +84,10 @@ class Lanes:
         if not self._unrecorded:
             return
         now = self._services.clock.now()
+        again = uncertain_again(now, hold=self._services.settings.hold_uncertain)
         claims, self._unrecorded = self._unrecorded, []
         try:
-            await self._services.store.write(
-                leases.let_go, claims, uncertain_at=now + UNCERTAIN_AGAIN, now=now
-            )
+            await self._services.store.write(leases.let_go, claims, uncertain_at=again, now=now)
         except DBAPIError:
             self._unrecorded += claims
             raise
