@@ -292,3 +292,15 @@ def finish_mailings(tx: Tx, *, now: datetime) -> list[MailingId]:
         .returning(mailing.c.id)
     )
     return [MailingId(row[0]) for row in rows]
+
+
+def widest_template(tx: Tx, post_id: PostId) -> bytes | None:
+    """The largest composed letter of a post's newest mailing; None if it goes to nobody by mail."""
+    found = tx.scalar(
+        sa.select(mailing_template.c.template)
+        .join(mailing, mailing.c.id == mailing_template.c.mailing_id)
+        .where(mailing.c.post_id == post_id)
+        .order_by(mailing.c.id.desc(), sa.func.length(mailing_template.c.template).desc())
+        .limit(1)
+    )
+    return None if found is None else bytes(found)

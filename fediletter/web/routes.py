@@ -22,6 +22,7 @@ from fediletter.web import (
     peers,
     preferences,
     readers,
+    receipt,
     sheet,
 )
 
@@ -99,6 +100,7 @@ ROUTES: list[BaseRoute] = [
     Route("/desk/letters/{post_id:int}/stop", sheet.stop_letter, methods=["POST"]),
     Route("/desk/letters/{post_id:int}/withdraw", sheet.withdraw_letter, methods=["POST"]),
     Route("/desk/letters/{post_id:int}/delivery", delivery.delivery),
+    Route("/desk/letters/{post_id:int}/receipt", receipt.receipt),
     Route("/desk/letters/{post_id:int}/delivery.json", delivery.delivery_state),
     Route("/desk/letters/{post_id:int}/test", mailing.send_test, methods=["POST"]),
     Route("/desk/letters/{post_id:int}/correction", mailing.send_correction, methods=["POST"]),

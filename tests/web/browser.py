@@ -121,7 +121,7 @@ def html_faults(folder: Path) -> list[str]:
     java = need("java")
     jar = package("vnu-jar") / "build" / "dist" / "vnu.jar"
     done = subprocess.run(
-        [java, "-Xss512k", "-jar", str(jar), "--format", "json", "--skip-non-html", str(folder)],
+        [java, "-Xss4m", "-jar", str(jar), "--format", "json", "--skip-non-html", str(folder)],
         capture_output=True,
         text=True,
         timeout=300,
