@@ -183,7 +183,9 @@ async def test_too_many_parts_and_a_body_beyond_every_limit_are_refused_unread(s
         files={"image": ("a.jpg", picture(), "image/jpeg")},
         headers={"Origin": shop.base_url},
     )
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(shop.base_url.rpartition(":")[2]))
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", int(shop.base_url.rpartition(":")[2])
+    )
     head = f"POST /desk/media HTTP/1.1\r\nHost: {shop.base_url[7:]}\r\nOrigin: {shop.base_url}\r\n"
     writer.write(f"{head}Content-Length: {1 << 30}\r\n\r\n".encode())
     beyond = await reader.readline()
