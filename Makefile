@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test quick check lock clean
+.PHONY: demo test quick check faults faults-short lock clean
 
 # The stamps make a second call cheap; a changed lock installs anew.
 $(VENV)/run: requirements.lock pyproject.toml
@@ -30,6 +30,14 @@ check: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+# Fault tests (security.md 12): the short forms with every change, in under five minutes; all of them,
+# as long as the contract says, by `make faults`; one hour of FT-25 by `make faults SOAK=3600`.
+faults-short: $(VENV)/test
+	$(BIN)/python -m tests.faults short
+
+faults: $(VENV)/test
+	$(BIN)/python -m tests.faults all $(if $(SOAK),--soak $(SOAK))
 
 # Locks hold names, versions and hashes, no addresses: any mirror will do.
 lock:

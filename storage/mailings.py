@@ -206,6 +206,16 @@ def pause_mailing(tx: Tx, mailing_id: MailingId, *, reason: str, now: datetime) 
     return paused.rowcount == 1
 
 
+def hold_unfinished(tx: Tx, *, reason: str, now: datetime) -> int:
+    """Pause every mailing that is not over; how many these are."""
+    held = tx.execute(
+        sa.update(mailing)
+        .where(mailing.c.finished_at.is_(None), mailing.c.paused_at.is_(None))
+        .values(paused_at=to_ms(now), pause_reason=reason)
+    )
+    return held.rowcount
+
+
 def resume_post(tx: Tx, post_id: PostId, *, now: datetime) -> None:
     """A founder lets the mailings of a post go on: nobody who got the letter gets it again."""
     mine = [

@@ -8,6 +8,7 @@ import click
 
 from fediletter.backup import make_backup, restore_backup
 from fediletter.cli import settings_of, words_here
+from fediletter.clock import SystemClock
 from fediletter.exporting import subscriber_rows
 from fediletter.installation import open_store
 from storage import posts
@@ -20,11 +21,8 @@ from storage.store import Store, Tx
 @click.pass_context
 def backup(ctx: click.Context, file: Path) -> None:
     """Write database, media and keys into one archive; the server may run meanwhile."""
-    whole = make_backup(settings_of(ctx), file)
-    words = words_here()
-    click.echo(words.gettext("Written: {path}", path=file))
-    if not whole:
-        click.echo(words.gettext("Media and keys only: dump PostgreSQL with pg_dump beside it."))
+    make_backup(settings_of(ctx), file)
+    click.echo(words_here().gettext("Written: {path}", path=file))
 
 
 @click.command()
@@ -33,9 +31,19 @@ def backup(ctx: click.Context, file: Path) -> None:
 def restore(ctx: click.Context, file: Path) -> None:
     """Put an archive back into an empty data directory; nothing recorded is sent again."""
     settings = settings_of(ctx)
-    restore_backup(settings, file)
-    open_store(settings, migrating=True).close()
-    click.echo(words_here().gettext("Restored into {path}", path=settings.data))
+    held, erased = restore_backup(settings, file, now=SystemClock().now())
+    words = words_here()
+    click.echo(words.gettext("Restored into {path}", path=settings.data))
+    if held:
+        click.echo(
+            words.gettext(
+                "Mailings held: {count}. Look at them at the desk: who got a letter after this "
+                "backup was made would get it again.",
+                count=held,
+            )
+        )
+    if erased:
+        click.echo(words.gettext("People erased again: {count}", count=erased))
 
 
 @click.command()

@@ -50,7 +50,7 @@ def _run(
     folder = Path(tempfile.mkdtemp(prefix=f"fediletter-{test.name.lower()}-"))
     url = new_database(cluster.get().url) if database == "postgresql" else None
     bench = Bench(folder, seed=seed, database_url=url, rounds=rounds)
-    bench.cluster = cluster.get() if url else None  # type: ignore[attr-defined]
+    bench.cluster = cluster.get() if url else None
     begin = time.monotonic()
     words = "ok"
     try:

@@ -36,6 +36,7 @@ from storage.peers import ActorSnapshot, keep_actor
 from storage.schema import delivery, follower, subscriber
 from storage.times import to_ms
 from tests.faults.sinks import Fediverse, MailSink
+from tests.postgres import Cluster, new_database
 from tests.shop import free_port
 
 MAIL_CONNECTIONS = 4  # L-94
@@ -132,7 +133,19 @@ class Bench:
         self.children: list[Child] = []
         self.issues = 0
         self._database_url = database_url
+        self.cluster: Cluster | None = None
+        self._fresh = 0
         self._world = self._map_world()
+
+    def fresh_url(self) -> str:
+        """The address of another empty database of the same kind."""
+        self._fresh += 1
+        if self.cluster is not None:
+            return new_database(self.cluster.url)
+        return f"sqlite:///{self.folder / f'fresh{self._fresh}.db'}"
+
+    def open_store(self) -> None:
+        self.store = open_store(self.settings)
 
     @property
     def is_postgresql(self) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tests.faults import inbound, kills, mail_trouble, many
+from tests.faults import inbound, keeping, kills, mail_trouble, many
 from tests.faults.bench import Bench
 
 BOTH = ("sqlite", "postgresql")
@@ -32,6 +32,8 @@ TESTS = {
         FaultTest("FT-15", inbound.orders, 1),
         FaultTest("FT-6", many.locked_database, 1, databases=("sqlite",)),
         FaultTest("FT-16", many.many_workers, 20, 1, seconds=3600),
+        FaultTest("FT-22", keeping.dying_migrations, 2, 1, seconds=3600),
+        FaultTest("FT-23", keeping.backup_while_sending, 1),
         FaultTest("FT-17", many.stopped_worker, 1),
     )
 }
