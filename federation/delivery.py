@@ -110,12 +110,7 @@ async def deliver(
     headers = next(steps)
     while True:
         try:
-            response = await client.post(
-                str(url),
-                content=parcel.body,
-                headers=headers,
-                extensions={"target": url.target},
-            )
+            response = await client.post(url, content=parcel.body, headers=headers)
         except ForbiddenAddress as wrong:
             return Refused(f"not an address to send to: {wrong.detail}")
         except httpx.TimeoutException:

@@ -146,11 +146,7 @@ class Fetcher:
         if next(self._asked) >= self.most:
             raise FetchFailed("too many requests for one thing")
         try:
-            return await client.get(
-                str(url).partition("#")[0],
-                headers={"Accept": ACCEPT, **headers},
-                extensions={"target": url.target},
-            )
+            return await client.get(url, headers={"Accept": ACCEPT, **headers})
         except ForbiddenAddress:
             raise
         except httpx.TransportError as wrong:

@@ -1,7 +1,7 @@
 """The one door to outbound HTTP.
 
-Behind httpx's interface stands a transport of our own, where three things meet that must not be
-apart: the address that was checked is the address that is connected to; octets, seconds and
+Behind httpx's responses and errors stands a transport of our own, where three things meet that must
+not be apart: the address that was checked is the address that is connected to; octets, seconds and
 redirects are bounded; and a lane of deliveries keeps its one connection. No cookies, no proxies, no
 redirects. Identity encoding is asked for; one layer of gzip is undone here, bounded, and never by
 the library: httpx makes a gigabyte of a megabyte (FE-13).
@@ -15,11 +15,9 @@ import socket
 import ssl
 import zlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from http.cookiejar import DefaultCookiePolicy
-from typing import TypeAlias
 
 import httpx
 
@@ -36,7 +34,6 @@ _AT_ONCE_PER_HOST = 2  # L-44: one lane, one fetch
 _LOOK_UPS_AT_ONCE = 16
 _SESSIONS = 2000  # TLS sessions kept, one a host
 
-Client: TypeAlias = httpx.AsyncClient  # As `Network` hands it out; nobody else makes one.
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
@@ -63,22 +60,13 @@ class Network:
         self._context: _ResumingContext | None = None
 
     @contextlib.asynccontextmanager
-    async def connection(self) -> AsyncIterator[Client]:
+    async def connection(self) -> "AsyncIterator[Client]":
         """A client that keeps one connection while requests go to one origin."""
-        transport = self._instead or _LaneTransport(self)
-        client = httpx.AsyncClient(
-            transport=transport,
-            trust_env=False,
-            follow_redirects=False,
-            headers={"User-Agent": self.policy.user_agent, "Accept-Encoding": "identity"},
-            timeout=None,  # noqa: S113 (the wire has its own limits)
-        )
-        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # FE-7
+        client = Client(self, self._instead)
         try:
             yield client
         finally:
-            if self._instead is None:
-                await transport.aclose()
+            await client.aclose()
 
     async def open(self, url: Url) -> Wire:
         """A checked connection to the host of a URL.
@@ -206,26 +194,74 @@ class _ResumingContext(ssl.SSLContext):
                 self._sessions.popitem(last=False)
 
 
-class _LaneTransport(httpx.AsyncBaseTransport):
-    """One connection, kept while requests go to the same origin."""
+class Client:
+    """One connection, kept while requests go to one origin; made by `Network.connection` alone.
 
-    def __init__(self, network: Network) -> None:
+    It speaks httpx's responses and errors, without httpx's client in front: cookies, redirects,
+    proxies and automatic decoding are what FE-6, FE-7 and FE-13 forbid, and cost more than a
+    delivery itself.
+    """
+
+    def __init__(self, network: Network, instead: httpx.AsyncBaseTransport | None) -> None:
         self._network = network
+        self._instead = instead
         self._wire: Wire | None = None
         self._origin: tuple[str, str, int] | None = None
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        url = parse_url(str(request.url))
-        octets = _octets_of(request, url)
-        async with self._network.slot(url.authority):
-            answer = await self._ask(url, octets, is_head=request.method == "HEAD")
-        headers, body = _decoded(answer)
-        return httpx.Response(answer.status, headers=headers, content=body)
+    async def get(
+        self, url: Url | str, *, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        """A GET.
+
+        Raises:
+            ForbiddenAddress: The policy forbids the address, or a header holds a line break.
+            BadUrl: Not a URL.
+            httpx.TransportError: No usable answer came.
+        """
+        return await self._request("GET", url, headers or {}, b"")
+
+    async def head(
+        self, url: Url | str, *, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        """A HEAD. Raises as `get`."""
+        return await self._request("HEAD", url, headers or {}, b"")
+
+    async def post(
+        self, url: Url | str, *, content: bytes, headers: Mapping[str, str]
+    ) -> httpx.Response:
+        """A POST. Raises as `get`."""
+        return await self._request("POST", url, headers, content)
 
     async def aclose(self) -> None:
+        """Let the connection go."""
         if self._wire is not None:
             self._wire.close()
             self._wire = None
+
+    async def _request(
+        self, method: str, url: Url | str, headers: Mapping[str, str], content: bytes
+    ) -> httpx.Response:
+        url = parse_url(url) if isinstance(url, str) else url
+        fields = {
+            "Host": url.authority,
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            "Connection": "keep-alive",
+            "User-Agent": self._network.policy.user_agent,
+            **headers,
+        }
+        if content:
+            fields["Content-Length"] = str(len(content))
+        if self._instead is not None:
+            request = httpx.Request(method, str(url), headers=fields, content=content)
+            response = await self._instead.handle_async_request(request)
+            await response.aread()
+            return response
+        octets = _octets_of(method, url, fields, content)
+        async with self._network.slot(url.authority):
+            answer = await self._ask(url, octets, is_head=method == "HEAD")
+        decoded, body = _decoded(answer)
+        return httpx.Response(answer.status, headers=decoded, content=body)
 
     async def _ask(self, url: Url, octets: bytes, *, is_head: bool) -> Answer:
         loop = asyncio.get_running_loop()
@@ -260,6 +296,8 @@ def _decoded(answer: Answer) -> tuple[list[tuple[bytes, bytes]], bytes]:
     Raises:
         httpx.RemoteProtocolError: Encoded otherwise, or too large.
     """
+    if not any(name.lower() == b"content-encoding" for name, _ in answer.headers):
+        return answer.headers, answer.body
     encodings = [
         value.strip().lower()
         for name, field in answer.headers
@@ -282,16 +320,15 @@ def _decoded(answer: Answer) -> tuple[list[tuple[bytes, bytes]], bytes]:
     return headers, body
 
 
-def _octets_of(request: httpx.Request, url: Url) -> bytes:
-    body = request.content
-    # What was signed, to the octet: httpx has its own idea of how a path is written.
-    target = request.extensions.get("target", url.target)
-    lines = [f"{request.method} {target} HTTP/1.1".encode("ascii")]
-    lines += [name + b": " + value for name, value in request.headers.raw]
-    head = b"\r\n".join(lines)
-    if b"\n" in head.replace(b"\r\n", b"") or len(lines) > 40:
+def _octets_of(method: str, url: Url, fields: Mapping[str, str], content: bytes) -> bytes:
+    lines = [f"{method} {url.target} HTTP/1.1", *(f"{name}: {one}" for name, one in fields.items())]
+    try:
+        head = "\r\n".join(lines).encode("ascii")
+    except UnicodeEncodeError as wrong:
+        raise ForbiddenAddress("a header that is not ASCII") from wrong
+    if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1:
         raise ForbiddenAddress("a header with a line break")
-    return head + b"\r\n\r\n" + body
+    return head + b"\r\n\r\n" + content
 
 
 class _SystemResolver:
