@@ -61,17 +61,22 @@ class KeyLookup:
             TryFetchLater: The key cannot be had at present.
         """
         kept = await self._services.store.read(find_key, claim.key_id)
-        if kept is not None:
-            try:
-                return verify(claim, _known(kept))
-            except NotProven:
-                if not self._may_refresh(kept, now):
-                    raise
-            except NotTheActor:
-                # Somebody of the same host may list another's key as its own.
-                if not same_origin(kept.owner, claim.actor) or not self._may_refresh(kept, now):
-                    raise
-        return verify(claim, await self._fetched(claim.key_id, now=now))
+        if kept is None:
+            return verify(claim, await self._fetched(claim.key_id, now=now))
+        try:
+            return verify(claim, _known(kept))
+        except NotTheActor:
+            # Somebody of the same host may list another's key as its own.
+            if not same_origin(kept.owner, claim.actor):
+                raise
+            newer = await self._newer(kept, now=now)
+            if newer is None:
+                raise
+        except NotProven:
+            newer = await self._newer(kept, now=now)
+            if newer is None:
+                raise
+        return verify(claim, newer)
 
     async def owner(self, signature: CavageClaim | MessageClaim, *, now: datetime) -> str:
         """Whose key made the signature of a request that claims no actor.
@@ -120,6 +125,15 @@ class KeyLookup:
         found = await where_is(self._services, actor_id, now=now)
         self._remember(self._seen, actor_id, (now, found))
         return found
+
+    async def _newer(self, kept: KeptKey, *, now: datetime) -> KnownKey | None:
+        """What the key may be by now; None if it was looked at lately and is the same (L-11)."""
+        if kept.uri in self._under_way or self._may_refresh(kept, now):
+            return await self._fetched(kept.uri, now=now)
+        found = await self._services.store.read(find_key, kept.uri)
+        if found is None or (found.public, found.owner) == (kept.public, kept.owner):
+            return None
+        return _known(found)
 
     async def _fetched(self, key_id: str, *, now: datetime) -> KnownKey:
         failure = self._failures.get(key_id)

@@ -66,6 +66,9 @@ async def flag(services: Services, activity: VerifiedActivity) -> Apply:
     now = services.clock.now()
     objects = ids_of(activity.document.get("object"))[:50]
     comment = plain_text(text_of(activity.document, "content", longest=_LONGEST_COMMENT))
+    base = f"{services.links.base}/"
+    if not any(uri.startswith(base) for uri in objects):
+        return ignore("reports nothing of ours")
 
     def apply(tx: Tx) -> str | None:
         keep_report(tx, reporter=activity.actor, objects=objects, comment=comment, now=now)

@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 
 from federation.network import Network
 from federation.proofs import with_proof
+from fediletter.inbound.receive import Receiver
 from storage.schema import delivery, fan_out, follower, lane, received, remote_actor
 from tests.federation.peer import ED25519, RSA, TYPE, Peer
 from tests.fediletter.dump import dump
@@ -55,6 +56,7 @@ class Siege:
     """The shop, the hostile peer at `base`, and what was seen of both."""
 
     shop: Shop
+    receiver: Receiver
     base: str
     errors: Errors
     documents: dict[str, Response] = field(default_factory=dict)
@@ -228,9 +230,17 @@ async def besieged(folder: Path) -> AsyncIterator[Siege]:
         "trusted_proxies": "127.0.0.1/32",
     }
     real = Network._connect
+    receivers: list[Receiver] = []
+    made = Receiver.__init__
+
+    def remembered(receiver, services):
+        made(receiver, services)
+        receivers.append(receiver)
+
+    Receiver.__init__ = remembered
     try:
         async with running_shop(folder / "shop", **settings) as shop:
-            siege = Siege(shop, f"http://a.peer.example:{port}", errors)
+            siege = Siege(shop, receivers[-1], f"http://a.peer.example:{port}", errors)
 
             async def resolve(host, port):
                 await asyncio.sleep(0)
@@ -251,11 +261,14 @@ async def besieged(folder: Path) -> AsyncIterator[Siege]:
             )
             task = asyncio.create_task(server.serve())
             await until(lambda: server.started)
-            yield siege
-            server.should_exit = True
-            await task
+            try:
+                yield siege
+            finally:
+                server.should_exit = True
+                await task
             assert set(siege.connected) <= {f"127.0.0.1:{port}"}
     finally:
         Network._connect = real
+        Receiver.__init__ = made
         logging.getLogger().removeHandler(errors)
     assert errors.found == []
