@@ -63,7 +63,8 @@ _leaves = st.one_of(
 )
 _names = st.sampled_from(
     "@context id type actor object to cc bto attributedTo inReplyTo content contentMap name url "
-    "tag icon updated published target instrument oneOf endTime proof signature href mediaType".split()
+    "tag icon updated published target instrument oneOf endTime proof signature href "
+    "mediaType".split()
 )
 _values = st.recursive(
     _leaves,

@@ -1,0 +1,29 @@
+"""Every rule of the contract about peers names at least one test (security.md 13)."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+RULES = [
+    *(f"IN-{number}" for number in range(1, 38)),
+    *(f"FE-{number}" for number in range(1, 19)),
+    *(f"HT-{number}" for number in range(1, 10)),
+    *(f"V{number:02}" for number in range(1, 17)),
+    *(f"I{number:02}" for number in range(1, 21)),
+    *(f"D{number:02}" for number in range(1, 8)),
+    *(f"P{number:02}" for number in range(1, 17)),
+    *(f"L-{number}" for number in (1, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)),
+    *(f"L-{number}" for number in (20, 21, 22, 25, 26, 27, 28, 30, 31, 40, 41, 42, 43, 44)),
+]
+
+
+@pytest.fixture(scope="module")
+def named() -> set[str]:
+    texts = (path.read_text(encoding="utf-8") for path in TESTS.rglob("test_*.py"))
+    return {rule for text in texts for rule in re.findall(r'mark\.rule\("([A-Z]+-?\d+)"\)', text)}
+
+
+def test_every_rule_about_peers_has_a_test_that_names_it(named):
+    assert [rule for rule in RULES if rule not in named] == []
