@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test quick check faults faults-short lock clean
+.PHONY: demo test quick check bench faults faults-short lock clean
 
 # The stamps make a second call cheap; a changed lock installs anew.
 $(VENV)/run: requirements.lock pyproject.toml
@@ -38,6 +38,10 @@ faults-short: $(VENV)/test
 
 faults: $(VENV)/test
 	$(BIN)/python -m tests.faults all $(if $(SOAK),--soak $(SOAK))
+
+# Ratios measured in one run; never part of the tests. `make bench ROWS="mail pages"` for some.
+bench: $(VENV)/test
+	$(BIN)/python -m tests.bench $(ROWS)
 
 # Locks hold names, versions and hashes, no addresses: any mirror will do.
 lock:

@@ -1,0 +1,181 @@
+"""What is measured, in a process of its own; prints one JSON line.
+
+`python -m tests.bench.child sign SECONDS`
+`python -m tests.bench.child send DATA KIND [NAME=SETTING …]`: publish one letter and send it all.
+"""
+
+import asyncio
+import json
+import resource
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+import uvloop
+
+from federation.keys import RsaPrivateKey, Signer
+from fediletter.app import build_services, create_app
+from fediletter.newsletter import posts as rules
+from fediletter.outbound import publish as publishing
+from fediletter.settings import Settings
+from fediletter.workers.supervisor import Supervisor
+from storage import posts
+from storage.posts import Draft, Post
+from storage.schema import activity, delivery, fan_out, mailing
+from storage.store import Tx
+from tests.bench.seed import settings_for
+
+_PARAGRAPH = "Le lin pousse en cent jours, sans eau et presque sans engrais. " * 6 + "\n\n"
+
+
+def main() -> None:
+    what, *rest = sys.argv[1:]
+    found = {"sign": sign, "send": send, "work": work, "publish": publish, "idle": idle}[what](
+        *rest
+    )
+    print(json.dumps(found))  # noqa: T201
+
+
+def sign(seconds: str) -> dict[str, float]:
+    """RSA-2048 signatures by the loaded key, one after another."""
+    key = RsaPrivateKey.generate()
+    signer = Signer("https://a.example/ap/shop#main-key", key)
+    text = b"x" * 200
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < float(seconds):
+        for _ in range(50):
+            signer.key.sign(text)
+        count += 50
+    return {"count": count, "seconds": time.perf_counter() - began}
+
+
+def send(data: str, kind: str, *pairs: str) -> dict[str, object]:
+    """One letter to everybody by one channel: from the commit of publishing to the last record."""
+    return uvloop.run(_send(_settings(data, pairs), kind))
+
+
+def work(data: str, *pairs: str) -> dict[str, object]:
+    """A worker beside the one that sends, until its input ends."""
+
+    async def until_told() -> None:
+        services = build_services(_settings(data, pairs))
+        supervisor = Supervisor(services, frozenset(["activities"]))
+        await supervisor.start()
+        await asyncio.to_thread(sys.stdin.read)
+        await supervisor.stop()
+        services.store.close()
+
+    uvloop.run(until_told())
+    return {}
+
+
+def publish(data: str, *pairs: str) -> dict[str, object]:
+    """One published letter: the paths of its page and of its object."""
+
+    async def once() -> dict[str, object]:
+        services = build_services(_settings(data, pairs))
+        post = await services.store.write(_write, "activities")
+        done = await publishing.publish(services, post.id, version=post.version)
+        services.store.close()
+        return {"page": urlsplit(done.url).path, "object": urlsplit(done.object_id).path}
+
+    return uvloop.run(once())
+
+
+def idle(data: str, *pairs: str) -> dict[str, object]:
+    """The whole program with nothing to do."""
+
+    async def wait() -> None:
+        services = build_services(_settings(data, pairs))
+        create_app(services)
+        supervisor = Supervisor(services)
+        await supervisor.start()
+        await asyncio.sleep(5)
+        await supervisor.stop()
+        services.store.close()
+
+    uvloop.run(wait())
+    return {"peak_mib": _peak_mib()}
+
+
+def _settings(data: str, pairs: tuple[str, ...]) -> Settings:
+    return settings_for(Path(data), **dict(pair.split("=", 1) for pair in pairs))
+
+
+def _write(tx: Tx, kind: str) -> Post:
+    draft = Draft(
+        "Le lin, encore",
+        "Une lettre sur le lin.",
+        _PARAGRAPH * (14 if kind == "email" else 12),
+        "fr",
+        to_fediverse=kind == "activities",
+        to_email=kind == "email",
+    )
+    post_id = rules.create(
+        tx, draft, [], public_id=publishing.new_public_id(), now=datetime.now(UTC)
+    )
+    return posts.get_post(tx, post_id)
+
+
+async def _send(settings, kind: str) -> dict[str, object]:
+    services = build_services(settings)
+    supervisor = Supervisor(services, frozenset([kind]))
+    await supervisor.start()
+    post = await services.store.write(_write, kind)
+    before = _used()
+    began = time.perf_counter()
+    await publishing.publish(services, post.id, version=post.version)
+    published = time.perf_counter() - began
+    began = time.perf_counter()
+    while not await services.store.read(_is_done):
+        await asyncio.sleep(0.02)
+    seconds, cpu = time.perf_counter() - began, _used() - before
+    newest = await services.store.read(_counts, post.id)
+    peak = _peak_mib()
+    await supervisor.stop()
+    services.store.close()
+    return {
+        "count": newest["delivered"],
+        "errors": sum(newest.values()) - newest["delivered"],
+        "seconds": seconds,
+        "cpu": cpu,
+        "peak_mib": peak,
+        "publish_seconds": published,
+    }
+
+
+def _used() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _peak_mib() -> float:
+    """Highest resident size of this program; `getrusage` would count what came before exec."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def _is_done(tx) -> bool:
+    waits = sa.select(delivery.c.id).where(
+        delivery.c.state.in_(("waiting", "started", "uncertain"))
+    )
+    open_ = sa.select(fan_out.c.id).where(fan_out.c.done_at.is_(None))
+    return tx.row(open_.limit(1)) is None and tx.row(waits.limit(1)) is None
+
+
+def _counts(tx, post_id) -> dict[str, int]:
+    ours = sa.or_(
+        delivery.c.activity_id.in_(sa.select(activity.c.id).where(activity.c.post_id == post_id)),
+        delivery.c.mailing_id.in_(sa.select(mailing.c.id).where(mailing.c.post_id == post_id)),
+    )
+    rows = tx.rows(
+        sa.select(delivery.c.state, sa.func.count()).where(ours).group_by(delivery.c.state)
+    )
+    return {"delivered": 0} | dict(rows)
+
+
+if __name__ == "__main__":
+    main()
