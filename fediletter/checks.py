@@ -5,8 +5,6 @@ Sources: interface.md section 2 (`check`); design/style.md, words for people.
 
 import sqlite3
 import stat
-from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 
@@ -15,25 +13,14 @@ from federation.fetch import is_activity_type
 from federation.webfinger import look_up
 from fediletter.app import build_services
 from fediletter.errors import AppError
+from fediletter.findings import Finding
 from fediletter.installation import free_bytes
 from fediletter.limits import FREE_SPACE_BYTES
-from fediletter.mail.relay import relay_from_url
-from fediletter.mail.smtp import Session, Trouble
+from fediletter.mail_checks import mail_findings
 from fediletter.services import Services
 from fediletter.settings import Settings
 from storage.newsletters import get_newsletter
 from storage.store import safe_journal_mode
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A fact and, if it is bad, one thing to do; both message ids."""
-
-    name: str
-    is_good: bool
-    fact: str
-    remedy: str = ""
-    fields: dict[str, Any] = field(default_factory=dict)
 
 
 async def run_checks(settings: Settings) -> list[Finding]:
@@ -48,7 +35,7 @@ async def run_checks(settings: Settings) -> list[Finding]:
         await services.store.read(get_newsletter)
         findings.append(Finding("database", True, "The database answers."))
         findings.append(_sqlite())
-        findings.append(await _mail(settings))
+        findings += await mail_findings(services)
         findings += await _outside(services)
     finally:
         services.store.close()
@@ -103,30 +90,6 @@ def _sqlite() -> Finding:
         "SQLite {version} keeps its journal as {mode}.",
         fields={"version": sqlite3.sqlite_version, "mode": mode},
     )
-
-
-async def _mail(settings: Settings) -> Finding:
-    if settings.smtp_url.startswith("maildir:"):
-        return Finding(
-            "mail",
-            True,
-            "Mail is caught in {path} and reaches nobody: set FEDILETTER_SMTP_URL to send it.",
-            fields={"path": settings.smtp_url.removeprefix("maildir:")},
-        )
-    relay = relay_from_url(settings.smtp_url)
-    fields = {"host": f"{relay.host}:{relay.port}"}
-    try:
-        session = await Session.open(relay)
-    except (Trouble, OSError) as wrong:
-        return Finding(
-            "mail",
-            False,
-            "The mail relay at {host} cannot be used: {reason}.",
-            "Check that it runs, or set FEDILETTER_SMTP_URL. Letters wait and will leave then.",
-            fields | {"reason": str(wrong) or "no answer"},
-        )
-    await session.close()
-    return Finding("mail", True, "The mail relay at {host} answers.", fields=fields)
 
 
 async def _outside(services: Services) -> list[Finding]:

@@ -1,6 +1,9 @@
 """`dkim`: keys with which we sign our mail ourselves, for who runs without a relay that signs."""
 
+import re
 from collections.abc import Callable
+from email import message_from_bytes, policy
+from typing import BinaryIO
 
 import click
 
@@ -17,6 +20,8 @@ from storage import dkim as stored
 from storage.dkim import StoredKey
 from storage.errors import NotThere
 from storage.store import Tx
+
+_MESSAGE_BYTES = 10 << 20
 
 
 @click.group()
@@ -117,6 +122,42 @@ def retire(ctx: click.Context, selector: str) -> None:
             "{selector} signs no more. Keep its record in DNS for 30 days.", selector=selector
         )
     )
+
+
+@dkim.command()
+@click.argument("file", type=click.File("rb"))
+@click.pass_context
+def look(ctx: click.Context, file: BinaryIO) -> None:
+    """Say who signed a letter that was received: FILE holds its source, `-` reads it from stdin."""
+    domain = settings_of(ctx).mail_from.rpartition("@")[2]
+    message = message_from_bytes(file.read(_MESSAGE_BYTES), policy=policy.default)
+    _ = words_here().gettext
+    good = False
+    for field in message.get_all("DKIM-Signature", []):
+        tags = {
+            name.strip(): re.sub(r"\s", "", value)
+            for name, _sign, value in (part.partition("=") for part in str(field).split(";"))
+        }
+        signer, names = tags.get("d", "").lower(), tags.get("h", "").lower().split(":")
+        aligned = domain == signer or domain.endswith(f".{signer}")
+        whole = {"list-unsubscribe", "list-unsubscribe-post"} <= set(names)
+        fields = {"signer": signer, "selector": tags.get("s", ""), "domain": domain}
+        if not aligned:
+            click.echo("✗ " + _("Signed by {signer}, which is not the domain {domain}.", **fields))
+        elif not whole:
+            click.echo(
+                "✗ " + _("Signed by {signer}, but the fields of one-click are not.", **fields)
+            )
+        else:
+            good = True
+            click.echo("✓ " + _("Signed by {signer} with {selector}, one-click too.", **fields))
+    if not good:
+        raise AppError(
+            1,
+            "No signature of this letter speaks for {domain}.",
+            "Let the relay sign for it, or run `fediletter dkim new`.",
+            {"domain": domain},
+        )
 
 
 def zone_line(settings: Settings, selector: str, record: str) -> str:

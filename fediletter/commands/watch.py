@@ -83,7 +83,12 @@ def check(ctx: click.Context, as_json: bool) -> None:
         _ = words_here().gettext
         for one in findings:
             fact = _(one.fact, **one.fields)
-            remedy = f" {_(one.remedy, **one.fields)}" if one.remedy and not one.is_good else ""
-            click.echo(f"{'✓' if one.is_good else '✗'} {fact}{remedy}")
+            remedy = (
+                f" {_(one.remedy, **one.fields)}"
+                if one.remedy and (one.is_amber or not one.is_good)
+                else ""
+            )
+            mark = "✗" if not one.is_good else "!" if one.is_amber else "✓"
+            click.echo(f"{mark} {fact}{remedy}")
     if not all(one.is_good for one in findings):
         ctx.exit(1)

@@ -161,6 +161,11 @@ class Session:
             raise
         return session
 
+    @property
+    def extensions(self) -> frozenset[str]:
+        """Keywords that the relay offers."""
+        return frozenset(self._extensions)
+
     async def _begin(self, context: ssl.SSLContext | None) -> None:
         greeting = await self._reply(SMTP_GREETING_SECONDS)
         if greeting.code != 220:

@@ -144,13 +144,16 @@ async def test_with_hold_a_letter_that_may_have_arrived_waits_for_a_founder(tmp_
         await shop.publish("Du lin", "x")
         await until_state(shop, lambda found: found.mail.uncertain == 1)
         post, found = await state_of(shop)
-        ((number, _),) = found.uncertain
+        (letter,) = found.uncertain
         page = (await shop.client.get(f"/desk/letters/{post.id}/delivery")).text
         assert "peut-être arrivé" in page
 
         await until(lambda: idle(shop))
         await shop.post(
-            f"/desk/letters/{post.id}/uncertain", csrf=csrf, delivery=str(number), action=decision
+            f"/desk/letters/{post.id}/uncertain",
+            csrf=csrf,
+            delivery=str(letter.id),
+            action=decision,
         )
         expected = (1, 0) if decision == "again" else (0, 1)
         await until_state(

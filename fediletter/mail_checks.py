@@ -1,0 +1,286 @@
+"""The doctor's look at mail: the relay, and what DNS says of the domain that we write from.
+
+Each red or amber line names one thing to do.
+
+Sources: email.md section 12 (DO-1 to DO-7, DO-9); sections 1 and 10.
+"""
+
+import ipaddress
+import re
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+from fediletter.findings import Finding
+from fediletter.mail.dns import Dns, NoAnswer, dkim_record, dmarc_of, spf_of
+from fediletter.mail.relay import Relay, relays_from_urls
+from fediletter.mail.smtp import Session, Trouble
+from fediletter.services import Services
+from fediletter.settings import Settings
+from storage.dkim import StoredKey, keys_in_use
+
+_LOOK_UPS, _MANY_LOOK_UPS, _VOID = 10, 8, 2  # RFC 7208 §4.6.4
+
+
+async def mail_findings(services: Services, names: Dns | None = None) -> list[Finding]:
+    """Everything about outgoing mail.
+
+    Args:
+        services: The toolbox.
+        names: Instead of the system's resolver.
+    """
+    settings = services.settings
+    if settings.smtp_url.startswith("maildir:"):
+        caught = "Mail is caught in {path} and reaches nobody: set FEDILETTER_SMTP_URL to send it."
+        path = settings.smtp_url.removeprefix("maildir:")
+        return [Finding("mail", True, caught, fields={"path": path})]
+    relays = [one for one in relays_from_urls(settings.smtp_url) if one is not None]
+    found = [one for relay in relays for one in await _relay(relay)]
+    keys = await services.store.read(keys_in_use)
+    asker = names or Dns()
+    domain = settings.mail_from.rpartition("@")[2]
+    own = relays[0].is_loopback
+    looks: list[tuple[str, Callable[[], Awaitable[list[Finding]]]]] = [
+        ("SPF", lambda: _spf(asker, domain, await_addresses=own, settings=settings)),
+        ("DKIM", lambda: _dkim(asker, domain, keys)),
+        ("DMARC", lambda: _dmarc(asker, domain)),
+        ("MX", lambda: _mx(asker, domain)),
+        ("TLS", lambda: _receiving(asker, domain)),
+    ]
+    if own:
+        looks.append(("PTR", lambda: _ptr(asker, settings, relays[0].ehlo_name)))
+    for name, look in looks:
+        try:
+            found += await look()
+        except NoAnswer:
+            found.append(
+                Finding(
+                    name.lower(),
+                    False,
+                    "{name} of {domain} could not be looked up: no name server answers.",
+                    "Check the resolver of this machine, then run `fediletter check` again.",
+                    {"name": name, "domain": domain},
+                )
+            )
+    return found
+
+
+async def _relay(relay: Relay) -> list[Finding]:
+    """DO-9: connect, secure, log in, and what it can."""
+    fields: dict[str, object] = {"host": f"{relay.host}:{relay.port}"}
+    try:
+        session = await Session.open(relay)
+    except (Trouble, OSError) as wrong:
+        return [
+            Finding(
+                "mail",
+                False,
+                "The mail relay at {host} cannot be used: {reason}.",
+                "Check that it runs, or set FEDILETTER_SMTP_URL. Letters wait and will leave then.",
+                fields | {"reason": str(wrong) or "no answer"},
+            )
+        ]
+    offered = session.extensions
+    await session.close()
+    found = [
+        Finding(
+            "mail",
+            True,
+            "The mail relay at {host} answers. It offers: {offered}.",
+            fields=fields | {"offered": ", ".join(sorted(offered)) or "–"},
+        )
+    ]
+    if "PIPELINING" not in offered or "SIZE" not in offered:
+        found.append(
+            Finding(
+                "relay",
+                True,
+                "The relay at {host} offers no {missing}: sending takes longer.",
+                "Ask its operator, or leave it as it is.",
+                fields
+                | {
+                    "missing": ", ".join(
+                        name for name in ("PIPELINING", "SIZE") if name not in offered
+                    )
+                },
+                is_amber=True,
+            )
+        )
+    return found
+
+
+async def _spf(
+    names: Dns, domain: str, *, await_addresses: bool, settings: Settings
+) -> list[Finding]:
+    """DO-1: one record, readable, within its limits, that permits this server."""
+    spf = await spf_of(names, domain)
+    fields: dict[str, object] = {"domain": domain}
+    red: list[tuple[bool, str, str]] = [
+        (
+            spf.records == 0,
+            "{domain} has no SPF record: receivers distrust its mail.",
+            "Publish a TXT record at {domain}, such as: v=spf1 mx -all",
+        ),
+        (
+            spf.records > 1,
+            "{domain} has several SPF records: receivers then read none.",
+            "Join them into one TXT record.",
+        ),
+        (
+            bool(spf.problem),
+            "The SPF record of {domain} has a part that cannot be read: {part}",
+            "Correct this part.",
+        ),
+        (
+            spf.look_ups > _LOOK_UPS,
+            "The SPF record of {domain} needs {count} look-ups; receivers stop after 10.",
+            "Take out includes that you no longer need.",
+        ),
+        (
+            spf.void > _VOID,
+            "The SPF record of {domain} names hosts that do not exist.",
+            "Take them out.",
+        ),
+    ]
+    fields |= {"part": spf.problem, "count": spf.look_ups}
+    for is_bad, fact, remedy in red:
+        if is_bad:
+            return [Finding("spf", False, fact, remedy, fields)]
+    if await_addresses:
+        host = urlsplit(settings.base_url).hostname or ""
+        mine = [one for one in await names.addresses(host) if ipaddress.ip_address(one).is_global]
+        missing = next((one for one in mine if not _permitted(one, spf.networks)), None)
+        if missing is not None:
+            fact = "The SPF record of {domain} does not permit {address}, from which mail leaves."
+            remedy = "Add to the record, before its end: {mechanism}"
+            kind = "ip6" if ":" in missing else "ip4"
+            fields |= {"address": missing, "mechanism": f"{kind}:{missing}"}
+            return [Finding("spf", False, fact, remedy, fields)]
+    if spf.end not in ("-all", "~all"):
+        fact = "The SPF record of {domain} forbids nobody: it ends in {end}."
+        fields["end"] = spf.end or "–"
+        return [Finding("spf", True, fact, "Let it end in -all or ~all.", fields, is_amber=True)]
+    if spf.look_ups > _MANY_LOOK_UPS:
+        fact = "The SPF record of {domain} needs {count} look-ups; receivers stop after 10."
+        remedy = "Take out includes that you no longer need."
+        return [Finding("spf", True, fact, remedy, fields, is_amber=True)]
+    return [Finding("spf", True, "SPF of {domain} is in order.", fields=fields)]
+
+
+def _permitted(address: str, networks: tuple[str, ...]) -> bool:
+    one = ipaddress.ip_address(address)
+    return any(one in ipaddress.ip_network(network) for network in networks)
+
+
+async def _dkim(names: Dns, domain: str, keys: list[StoredKey]) -> list[Finding]:
+    """DO-2: the records of our own keys; without any, the relay has to sign."""
+    if not keys:
+        return [
+            Finding(
+                "dkim",
+                True,
+                "fediletter does not sign mail itself: the relay must. A letter that you received "
+                "tells: `fediletter dkim look FILE`.",
+                "If it does not sign, run `fediletter dkim new`.",
+                is_amber=True,
+            )
+        ]
+    return [await _dkim_of(names, domain, key) for key in keys]
+
+
+async def _dkim_of(names: Dns, domain: str, key: StoredKey) -> Finding:
+    fields: dict[str, object] = {"selector": key.selector, "domain": domain}
+    record = await dkim_record(names, key.selector, domain)
+    wanted = re.sub(r"\s", "", key.record.partition("p=")[2])
+    if record is None:
+        fact = "The DKIM record of {selector} is missing: {selector}._domainkey.{domain}"
+        remedy = "Publish what `fediletter dkim list` shows, or run `fediletter dkim retire`."
+        return Finding("dkim", False, fact, remedy, fields)
+    if re.sub(r"\s", "", record.get("p", "")) != wanted:
+        fact = "The DKIM record of {selector} holds another key than ours, or none."
+        remedy = "Publish what `fediletter dkim list` shows; copy it as a whole."
+        return Finding("dkim", False, fact, remedy, fields)
+    if record.get("k", "rsa") != key.kind:
+        fact = "The DKIM record of {selector} names another kind of key than ours."
+        return Finding("dkim", False, fact, "Publish what `fediletter dkim list` shows.", fields)
+    if "y" in record.get("t", ""):
+        fact = "The DKIM record of {selector} says that it is a test: receivers may ignore it."
+        return Finding("dkim", True, fact, "Take out t=y.", fields, is_amber=True)
+    return Finding("dkim", True, "Mail is signed with {selector}; its record is right.", "", fields)
+
+
+async def _dmarc(names: Dns, domain: str) -> list[Finding]:
+    """DO-3: found by the walk up the tree, one, with a policy."""
+    found = await dmarc_of(names, domain)
+    fields: dict[str, object] = {"domain": domain}
+    if found is None:
+        fact = "{domain} has no DMARC record: large receivers refuse newsletters without one."
+        remedy = "Publish a TXT record at _dmarc.{domain}: v=DMARC1; p=none; rua=mailto:{address}"
+        return [Finding("dmarc", False, fact, remedy, fields | {"address": f"postmaster@{domain}"})]
+    fields["at"] = f"_dmarc.{found.domain}"
+    if found.records > 1:
+        fact = "There are several DMARC records at {at}: receivers then read none."
+        return [Finding("dmarc", False, fact, "Keep one of them.", fields)]
+    if found.tags.get("p", "none").lower() not in ("none", "quarantine", "reject"):
+        fact = "The DMARC record at {at} has a policy that does not exist."
+        return [Finding("dmarc", False, fact, "Write p=none, p=quarantine or p=reject.", fields)]
+    gone = [name for name in ("pct", "rf", "ri") if name in found.tags]
+    if gone:
+        fact = "The DMARC record at {at} holds {tags}, which no longer mean anything."
+        fields["tags"] = ", ".join(gone)
+        return [Finding("dmarc", True, fact, "Take them out.", fields, is_amber=True)]
+    if "rua" not in found.tags:
+        fact = "The DMARC record at {at} asks for no reports: nobody would tell you of trouble."
+        remedy = "Add rua=mailto: and an address that you read."
+        return [Finding("dmarc", True, fact, remedy, fields, is_amber=True)]
+    return [Finding("dmarc", True, "DMARC of {domain} is in order.", fields=fields)]
+
+
+async def _mx(names: Dns, domain: str) -> list[Finding]:
+    """DO-5, ID-2: answers and bounces must have somewhere to go."""
+    fields: dict[str, object] = {"domain": domain}
+    hosts = await names.mx(domain)
+    if hosts == [""]:
+        fact = "{domain} says that it takes no mail (null MX): answers and bounces would be lost."
+        return [Finding("mx", False, fact, "Publish an MX record that names a mail host.", fields)]
+    reachable = hosts or [domain]
+    addresses = [one for host in reachable for one in await names.addresses(host)]
+    if not addresses:
+        fact = "{domain} has no mail host: answers and bounces would be lost."
+        return [Finding("mx", False, fact, "Publish an MX record that names a mail host.", fields)]
+    if all(":" in one for one in addresses):
+        fact = "The mail hosts of {domain} have only IPv6: not everybody reaches them."
+        return [
+            Finding("mx", True, fact, "Give one of them an IPv4 address.", fields, is_amber=True)
+        ]
+    return [Finding("mx", True, "{domain} takes mail.", fields=fields)]
+
+
+async def _receiving(names: Dns, domain: str) -> list[Finding]:
+    """DO-6: whether others must use TLS when they write to us."""
+    fields: dict[str, object] = {"domain": domain}
+    found = await names.txt(f"_mta-sts.{domain}")
+    if any(one.startswith("v=STSv1") for one in found):
+        return [Finding("mta-sts", True, "{domain} asks others for TLS (MTA-STS).", fields=fields)]
+    fact = "{domain} does not ask others for TLS when they write to you (MTA-STS)."
+    remedy = "Ask whoever runs its mail for MTA-STS; letters leave without it too."
+    return [Finding("mta-sts", True, fact, remedy, fields, is_amber=True)]
+
+
+async def _ptr(names: Dns, settings: Settings, ehlo_name: str) -> list[Finding]:
+    """DO-4: our own server's address has a name, and the name has the address."""
+    host = urlsplit(settings.base_url).hostname or ""
+    mine = [one for one in await names.addresses(host) if ipaddress.ip_address(one).is_global]
+    for address in mine:
+        fields: dict[str, object] = {"address": address, "host": ehlo_name}
+        found = await names.names_of(address)
+        confirmed = [one for one in found if address in await names.addresses(one)]
+        if not confirmed:
+            fact = "{address} has no name of its own (PTR), or one that does not lead back to it."
+            remedy = "Set the reverse name of {address} at your provider to {host}."
+            return [Finding("ptr", False, fact, remedy, fields)]
+        if ehlo_name.lower() not in (one.lower() for one in confirmed):
+            fact = "{address} is called {name}, but the server greets as {host}."
+            remedy = "Give both the same name."
+            fields["name"] = confirmed[0]
+            return [Finding("ptr", True, fact, remedy, fields, is_amber=True)]
+    return []

@@ -1,0 +1,194 @@
+"""The doctor's look at mail, against a server of names by script."""
+
+import pytest
+from click.testing import CliRunner
+
+from fediletter.cli import cli
+from fediletter.mail import dns as door
+from fediletter.mail.dns import dmarc_of, spf_of
+from fediletter.mail_checks import mail_findings
+from storage import dkim
+from tests.fediletter.mail.names import names
+from tests.fediletter.mail.sink import Sink
+from tests.fediletter.mail.test_dkim import signed_issue
+from tests.shop import running_shop
+
+GOOD = {
+    ("shop.test", "TXT"): ['"v=spf1 mx ip4:192.0.2.0/24 -all"', '"other"'],
+    ("shop.test", "MX"): ["10 mx.shop.test."],
+    ("mx.shop.test", "A"): ["192.0.2.1"],
+    ("_dmarc.shop.test", "TXT"): ['"v=DMARC1; p=none; rua=mailto:a@shop.test"'],
+    ("_mta-sts.shop.test", "TXT"): ['"v=STSv1; id=1"'],
+}
+
+
+async def look(tmp_path, changes=None, *, key=None):
+    zone = {name: value for name, value in (GOOD | (changes or {})).items() if value}
+    sink = Sink(extensions=("PIPELINING", "SIZE 1000"))
+    async with (
+        sink.running(),
+        names(zone) as (resolver, _),
+        running_shop(
+            tmp_path / "shop", workers=False, smtp_url=f"smtp://127.0.0.1:{sink.port}"
+        ) as shop,
+    ):
+        if key is not None:
+            now = shop.services.clock.now()
+            await shop.services.store.write(dkim.add_key, key, now=now)
+            await shop.services.store.write(dkim.use_key, key.selector, now=now)
+        return {one.name: one for one in await mail_findings(shop.services, resolver)}
+
+
+def colour(finding):
+    return "red" if not finding.is_good else "amber" if finding.is_amber else "green"
+
+
+async def test_a_domain_in_order_is_green_and_names_what_the_relay_offers(tmp_path):
+    found = await look(tmp_path)
+
+    assert {name: colour(one) for name, one in found.items()} == {
+        "mail": "green",
+        "spf": "green",
+        "dkim": "amber",  # The relay signs, or nobody does.
+        "dmarc": "green",
+        "mx": "green",
+        "mta-sts": "green",
+    }
+    assert found["mail"].fields["offered"] == "PIPELINING, SIZE"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "changes"),
+    [
+        pytest.param(*one, marks=pytest.mark.rule(rule))
+        for rule, *one in [
+            ("DO-1", "spf", "red", {("shop.test", "TXT"): ['"nothing"']}),
+            ("DO-1", "spf", "red", {("shop.test", "TXT"): ['"v=spf1 -all"', '"v=spf1 mx -all"']}),
+            ("DO-1", "spf", "red", {("shop.test", "TXT"): ['"v=spf1 ip4:1.2.3 -all"']}),
+            ("DO-1", "spf", "red", {("shop.test", "TXT"): ['"v=spf1 nonsense -all"']}),
+            (
+                "DO-1",
+                "spf",
+                "red",
+                {
+                    ("shop.test", "TXT"): ['"v=spf1 include:loop.test -all"'],
+                    ("loop.test", "TXT"): ['"v=spf1 include:loop.test -all"'],
+                },
+            ),
+            ("DO-1", "spf", "red", {("shop.test", "TXT"): ['"v=spf1 a:x.a a:y.a a:z.a -all"']}),
+            ("DO-1", "spf", "amber", {("shop.test", "TXT"): ['"v=spf1 mx ?all"']}),
+            ("DO-1", "spf", "amber", {("shop.test", "TXT"): ['"v=spf1 mx"']}),
+            ("DO-3", "dmarc", "red", {("_dmarc.shop.test", "TXT"): []}),
+            ("DO-3", "dmarc", "red", {("_dmarc.shop.test", "TXT"): ['"v=DMARC1; p=maybe"']}),
+            (
+                "DO-3",
+                "dmarc",
+                "red",
+                {("_dmarc.shop.test", "TXT"): ['"v=DMARC1; p=none"', '"v=DMARC1; p=reject"']},
+            ),
+            ("DO-3", "dmarc", "amber", {("_dmarc.shop.test", "TXT"): ['"v=DMARC1; p=none"']}),
+            (
+                "DO-3",
+                "dmarc",
+                "amber",
+                {("_dmarc.shop.test", "TXT"): ['"v=DMARC1; p=none; rua=mailto:a@b.c; pct=50"']},
+            ),
+            ("DO-5", "mx", "red", {("shop.test", "MX"): ["0 ."]}),
+            ("DO-5", "mx", "red", {("shop.test", "MX"): []}),
+            (
+                "DO-5",
+                "mx",
+                "amber",
+                {("mx.shop.test", "A"): [], ("mx.shop.test", "AAAA"): ["2001:db8::1"]},
+            ),
+            ("DO-6", "mta-sts", "amber", {("_mta-sts.shop.test", "TXT"): []}),
+        ]
+    ],
+)
+async def test_each_fault_has_its_colour_and_one_thing_to_do(tmp_path, name, expected, changes):
+    found = (await look(tmp_path, changes))[name]
+
+    assert colour(found) == expected
+    assert found.remedy
+    found.fact.format(**found.fields)
+    found.remedy.format(**found.fields)
+
+
+KEY = dkim.StoredKey("fl-2026a", "rsa", "v=DKIM1; k=rsa; p=QUJD", b"sealed")
+
+
+@pytest.mark.rule("DO-2")
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ('"v=DKIM1; k=rsa; p=QU" "JD"', "green"),
+        ('"v=DKIM1; k=rsa; t=y; p=QUJD"', "amber"),
+        ('"v=DKIM1; k=rsa; p=QUJE"', "red"),
+        ('"v=DKIM1; k=rsa; p="', "red"),
+        ('"v=DKIM1; k=ed25519; p=QUJD"', "red"),
+        (None, "red"),
+    ],
+)
+async def test_the_record_of_our_own_key_must_be_ours(tmp_path, record, expected):
+    name = ("fl-2026a._domainkey.shop.test", "TXT")
+    found = await look(tmp_path, {name: [record] if record else []}, key=KEY)
+
+    assert colour(found["dkim"]) == expected
+
+
+async def test_a_resolver_that_is_silent_is_named_and_not_taken_for_an_answer(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(door, "_SECONDS", 0.3)
+    found = await look(tmp_path, {("_dmarc.shop.test", "TXT"): ["silence"]})
+
+    assert colour(found["dmarc"]) == "red"
+    assert "could not be looked up" in found["dmarc"].fact
+    assert colour(found["mx"]) == "green"
+
+
+@pytest.mark.rule("DO-3")
+async def test_dmarc_is_looked_for_up_the_tree_with_at_most_eight_questions():
+    deep = "a.b.c.d.e.f.g.h.i.j.shop.test"
+    async with names({("_dmarc.shop.test", "TXT"): ['"v=DMARC1; p=reject"']}) as (resolver, asked):
+        found = await dmarc_of(resolver, deep)
+        assert found is not None
+        assert found.domain == "shop.test"
+        assert len(asked) <= 8
+        asked.clear()
+        assert await dmarc_of(resolver, "a.b.c.d.e.f.g.h.i.j.other.example") is None
+        assert len(asked) <= 8
+
+
+@pytest.mark.rule("DO-1")
+async def test_spf_is_followed_through_includes_and_redirects():
+    zone = {
+        ("shop.test", "TXT"): ['"v=spf1 include:one.test redirect=two.test"'],
+        ("one.test", "TXT"): ['"v=spf1 ip4:192.0.2.0/24 -all"'],
+        ("two.test", "TXT"): ['"v=spf1 ip6:2001:db8::/32 a:mx.test ~all"'],
+        ("mx.test", "A"): ["198.51.100.1"],
+    }
+    async with names(zone) as (resolver, _):
+        found = await spf_of(resolver, "shop.test")
+
+    assert found.end == "~all"
+    assert found.look_ups == 3
+    assert set(found.networks) == {"192.0.2.0/24", "2001:db8::/32", "198.51.100.1"}
+
+
+@pytest.mark.rule("DK-1")
+@pytest.mark.parametrize(
+    ("sender", "code", "said"),
+    [("news@shop.example", 0, "one-click too"), ("news@other.example", 1, "not the domain")],
+)
+def test_a_received_letter_tells_who_signed_it(tmp_path, monkeypatch, sender, code, said):
+    monkeypatch.setenv("FEDILETTER_MAIL_FROM", sender)
+    monkeypatch.setenv("FEDILETTER_LANGUAGE", "en")
+    (tmp_path / "letter.eml").write_bytes(signed_issue())
+
+    got = CliRunner().invoke(
+        cli, ["--data", str(tmp_path), "dkim", "look", str(tmp_path / "letter.eml")]
+    )
+
+    assert got.exit_code == code
+    assert said in got.output
