@@ -205,6 +205,36 @@ def _cancel(tx: Tx, condition: sa.ColumnElement[bool], answer: str, now: datetim
     return cancelled.rowcount
 
 
+def mend_after_a_jump(tx: Tx, *, now: datetime) -> int:
+    """The wall clock was set back: what was never tried would wait for a time that is far off.
+
+    Deliveries are made due at once, so an untried one that lies ahead was made under another clock
+    (RE-12). Pauses after attempts are left alone: a peer may have asked for them.
+
+    Returns:
+        How many lanes were woken.
+    """
+    moment = to_ms(now)
+    ahead = sa.and_(
+        delivery.c.state == "waiting", delivery.c.attempts == 0, delivery.c.not_before > moment
+    )
+    lanes = _locked(tx, (row[0] for row in tx.rows(sa.select(delivery.c.lane_id).where(ahead))))
+    for chunk in chunks(lanes):
+        tx.execute(
+            sa.update(delivery)
+            .where(delivery.c.lane_id.in_(chunk), ahead)
+            .values(not_before=moment)
+        )
+        tx.execute(
+            sa.update(lane)
+            .where(lane.c.id.in_(chunk), lane.c.failures == 0, lane.c.ready_at > moment)
+            .values(ready_at=moment)
+        )
+    if lanes:
+        tx.wake(LANES)
+    return len(lanes)
+
+
 def sweep(tx: Tx, *, now: datetime) -> list[str]:
     """Wake lanes that have work but no time to do it; there should be none.
 

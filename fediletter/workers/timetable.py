@@ -140,6 +140,7 @@ class Timetable:
 
     async def _sweep(self) -> None:
         def work(tx: Tx) -> list[str]:
+            lanes.mend_after_a_jump(tx, now=self._services.clock.now())
             return lanes.sweep(tx, now=self._services.clock.now())
 
         for key in await self._services.store.write(work):

@@ -28,10 +28,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help="instead of the number that the contract names")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), help="only this one")
     parser.add_argument("--keep", action="store_true", help="keep the folders of the runs")
+    parser.add_argument("--soak", type=int, help="with `all`: FT-25 as well, for so many seconds")
     options = parser.parse_args()
     _raise_file_limit()
     short = options.names == ["short"]
     names = SHORT if short else list(TESTS) if options.names == ["all"] else options.names
+    if options.names == ["all"] and not options.soak:
+        names = [name for name in names if name != "FT-25"]
     print(f"{HEAD}\n|{'---|' * 10}", flush=True)
     failures = 0
     with _cluster() as cluster:
@@ -40,21 +43,27 @@ def main() -> int:
             for database in (options.database,) if options.database else test.databases:
                 rounds = options.rounds or (test.short if short else test.rounds)
                 seed = options.seed if options.seed is not None else secrets.randbelow(10**9)
-                failures += not _run(test, database, cluster, seed, rounds, keep=options.keep)
+                failures += not _run(test, database, cluster, seed, rounds, options)
     return 1 if failures else 0
 
 
 def _run(
-    test: FaultTest, database: str, cluster: "_Lazy", seed: int, rounds: int, *, keep: bool
+    test: FaultTest,
+    database: str,
+    cluster: "_Lazy",
+    seed: int,
+    rounds: int,
+    options: argparse.Namespace,
 ) -> bool:
     folder = Path(tempfile.mkdtemp(prefix=f"fediletter-{test.name.lower()}-"))
     url = new_database(cluster.get().url) if database == "postgresql" else None
     bench = Bench(folder, seed=seed, database_url=url, rounds=rounds)
     bench.cluster = cluster.get() if url else None
+    bench.soak_seconds = options.soak or bench.soak_seconds
     begin = time.monotonic()
     words = "ok"
     try:
-        asyncio.run(asyncio.wait_for(_watched(test, bench), test.seconds))
+        asyncio.run(asyncio.wait_for(_watched(test, bench), test.seconds + bench.soak_seconds))
     except (Deviation, TimeoutError, AssertionError) as wrong:
         words = f"DEVIATION: {wrong or type(wrong).__name__}"
     except Exception:  # noqa: BLE001 (a test that breaks has failed)
@@ -68,7 +77,7 @@ def _run(
         f"{words}{'; ' if notes else ''}{notes} |",
         flush=True,
     )
-    if keep:
+    if options.keep:
         print(f"kept: {folder}", file=sys.stderr)
     else:
         shutil.rmtree(folder, ignore_errors=True)

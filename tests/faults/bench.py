@@ -100,6 +100,12 @@ class Child:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def resident_kib(self) -> int:
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * 4
+
+    def handles(self) -> int:
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
     def errors(self) -> list[str]:
         """Error lines of its log."""
         return [line for line in self.log.read_text().splitlines() if '"level": "error"' in line]
@@ -134,6 +140,7 @@ class Bench:
         self.issues = 0
         self._database_url = database_url
         self.cluster: Cluster | None = None
+        self.soak_seconds = 60
         self._fresh = 0
         self._world = self._map_world()
 

@@ -3,7 +3,11 @@
 import asyncio
 import time
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import sqlalchemy as sa
 
 from tests.faults.bench import Bench, Load, expect
 from tests.faults.sinks import HangUp, Talk
@@ -54,6 +58,146 @@ async def closing_sink(bench: Bench) -> None:
     expect(account.duplicates == 1, f"{account.duplicates} repeats instead of exactly one")
     expect(bench.mail.counts()[victims["taken"]] == 2, "the wrong letter was repeated")
     expect(bench.mail.counts()[victims["body"]] == 1, "half a letter was taken for one")
+
+
+async def greylisting(bench: Bench) -> None:
+    """FT-9: everybody is told to come later for ten minutes; now and then 421 and 452."""
+    await bench.start(Load(mail=300, followers=0))
+    begin = bench.now()
+    tried: dict[str, list[datetime]] = {}
+
+    async def script(stage: str, talk: Talk) -> str | None:
+        if stage != "rcpt":
+            return None
+        if bench.random.random() < 0.005:
+            return "421 too busy"
+        tried.setdefault(talk.recipient, []).append(bench.now())
+        if bench.now() - begin < timedelta(minutes=10):
+            return "451 greylisted, come later"
+        return "452 too many" if bench.random.random() < 0.01 else None
+
+    bench.mail.script = script
+    server = await bench.serve()
+    expect(await bench.publish() == 0, "publishing failed")
+    for _ in range(60):
+        if await bench.is_done():
+            break
+        await pass_time(bench, timedelta(minutes=4))
+    await bench.done(30)
+    await bench.repeat_uncertain()
+    expect(await server.end() == 0, "no good end")
+    bench.settle_accounts()
+    # L-91: five minutes after the first attempt, a fifth less at the earliest.
+    early = [
+        one
+        for one, times in tried.items()
+        for first, second in pairwise(times)
+        if second - first < timedelta(minutes=4)
+    ]
+    expect(not early, f"{len(early)} tried again too early")
+    bench.account.notes["attempts"] = sum(map(len, tried.values()))
+
+
+async def refusals(bench: Bench) -> None:
+    """FT-10: 550 for one in twenty, 552 for one in a hundred, nonsense for another."""
+    await bench.start(Load(mail=1000, followers=0))
+    number = {address: n for n, address in enumerate(bench.addresses())}
+    babbled: set[str] = set()
+
+    async def script(stage: str, talk: Talk) -> str | None:
+        n = number.get(talk.recipient, -1)
+        if stage == "rcpt" and n % 20 == 0:
+            return "550 5.1.1 no such person"
+        if stage == "dot" and n % 100 == 1:
+            return "552 5.2.2 mailbox full"
+        if stage == "rcpt" and n % 100 == 2 and talk.recipient not in babbled:
+            babbled.add(talk.recipient)
+            return "hello there"
+        return None
+
+    bench.mail.script = script
+    server = await bench.serve()
+    expect(await bench.publish() == 0, "publishing failed")
+    for _ in range(60):
+        if await bench.is_done():
+            break
+        await pass_time(bench, timedelta(minutes=2))
+    await bench.done(30)
+    await bench.repeat_uncertain()
+    expect(await server.end() == 0, "no good end")
+    bench.settle_accounts(failed=60)
+
+    def look(tx: Any) -> tuple[set[str], set[str]]:
+        failed = tx.rows(
+            sa.text(
+                "SELECT s.email FROM delivery d JOIN subscriber s ON s.id = d.subscriber_id "
+                "WHERE d.state = 'failed' AND d.answer LIKE '55%'"
+            )
+        )
+        gone = tx.rows(sa.text("SELECT email FROM subscriber WHERE state = 'suppressed'"))
+        return {row[0] for row in failed}, {row[0] for row in gone}
+
+    failed, gone = await bench.store.read(look)
+    refused = {one for one, n in number.items() if n % 20 == 0}
+    full = {one for one, n in number.items() if n % 100 == 1}
+    expect(failed == refused | full, f"{len(failed)} failed, not {len(refused | full)}")
+    expect(gone <= refused, "suppressed for something else than the address")
+    expect(len(babbled) == 10, "nobody heard nonsense")
+    bench.account.notes |= {"failed": len(failed), "suppressed": len(gone)}
+
+
+async def slow_relay(bench: Bench) -> None:
+    """FT-11, first half: two of four connections crawl; the others keep their rate."""
+    await bench.start(Load(mail=400, followers=0))
+    slow: set[int] = set()
+
+    async def script(stage: str, talk: Talk) -> str | None:
+        if stage == "greeting" and len(slow) < 2:
+            slow.add(talk.number)
+        if talk.number in slow:
+            await asyncio.sleep(5)
+        return None
+
+    bench.mail.script = script
+    server = await bench.serve()
+    expect(await bench.publish() == 0, "publishing failed")
+    begin = time.monotonic()
+    await bench.until(lambda: bench.mail.total >= 150, 30, "the quick connections get on")
+    bench.account.notes["150 letters after s"] = round(time.monotonic() - begin, 1)
+    bench.mail.script = None
+    await bench.done(120)
+    await bench.repeat_uncertain()
+    expect(await server.end() == 0, "no good end")
+    bench.settle_accounts()
+
+
+async def refused_login(bench: Bench) -> None:
+    """FT-12: the relay refuses our password for an hour; no storm of attempts."""
+    bench.mail.extensions = ("PIPELINING", "AUTH PLAIN")
+    await bench.start(Load(mail=100, followers=0))
+    url = bench.environ["FEDILETTER_SMTP_URL"]
+    bench.environ["FEDILETTER_SMTP_URL"] = url.replace("smtp://", "smtp://shop:secret@")
+    begin = bench.now()
+    attempts: list[datetime] = []
+
+    async def script(stage: str, talk: Talk) -> str | None:
+        if stage == "auth" and bench.now() - begin < timedelta(hours=1):
+            attempts.append(bench.now())
+            return "535 5.7.8 wrong password"
+        return None
+
+    bench.mail.script = script
+    server = await bench.serve()
+    expect(await bench.publish() == 0, "publishing failed")
+    for _ in range(80):
+        if await bench.is_done():
+            break
+        await pass_time(bench, timedelta(minutes=3))
+    await bench.done(30)
+    expect(await server.end() == 0, "no good end")
+    bench.settle_accounts()
+    bench.account.notes["attempts in the hour"] = len(attempts)
+    expect(len(attempts) <= 60, f"{len(attempts)} attempts within the hour")
 
 
 async def pass_time(bench: Bench, span: timedelta) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tests.faults import inbound, keeping, kills, mail_trouble, many
+from tests.faults import inbound, keeping, kills, mail_trouble, many, trouble
 from tests.faults.bench import Bench
 
 BOTH = ("sqlite", "postgresql")
@@ -34,7 +34,18 @@ TESTS = {
         FaultTest("FT-16", many.many_workers, 20, 1, seconds=3600),
         FaultTest("FT-22", keeping.dying_migrations, 2, 1, seconds=3600),
         FaultTest("FT-23", keeping.backup_while_sending, 1),
+        FaultTest("FT-13", trouble.strange_hosts, 1, databases=("sqlite",)),
+        FaultTest("FT-12", mail_trouble.refused_login, 1, databases=("sqlite",)),
+        FaultTest("FT-9", mail_trouble.greylisting, 1, databases=("sqlite",)),
+        FaultTest("FT-10", mail_trouble.refusals, 1, databases=("sqlite",)),
+        FaultTest("FT-11", mail_trouble.slow_relay, 1, databases=("sqlite",)),
+        FaultTest("FT-5", trouble.full_disk, 20, 3, databases=("sqlite",)),
+        FaultTest("FT-7", trouble.restarts, 10, 2, databases=("postgresql",)),
+        FaultTest("FT-18", trouble.clock_jumps, 1),
+        FaultTest("FT-19", trouble.two_schedulers, 1),
+        FaultTest("FT-20", trouble.leaving, 1),
         FaultTest("FT-17", many.stopped_worker, 1),
+        FaultTest("FT-25", trouble.soak, 1, databases=("sqlite",)),
     )
 }
 SHORT = ["FT-2", "FT-3", "FT-6", "FT-8", "FT-14", "FT-15", "FT-16"]

@@ -109,15 +109,18 @@ class MailSink:
                 if not has_recipient:
                     writer.write(b"554 no recipient\r\n")
                 elif await say("data", "354 go on"):
-                    await self._data(talk, reader)
-                    await say("taken", "250 taken")
+                    if refusal := await self._data(talk, reader):
+                        writer.write(refusal.encode() + b"\r\n")
+                    else:
+                        await say("taken", "250 taken")
             elif word == b"QUIT":
                 writer.write(b"221 bye\r\n")
                 return
             else:
                 writer.write(b"250 ok\r\n")
 
-    async def _data(self, talk: Talk, reader: asyncio.StreamReader) -> None:
+    async def _data(self, talk: Talk, reader: asyncio.StreamReader) -> str:
+        """Take a message; what the script says instead of taking it, or nothing."""
         raw: list[bytes] = []
         while (line := await reader.readline()) != b".\r\n":
             if not line:
@@ -127,7 +130,7 @@ class MailSink:
                 await self._answer("body", talk, "")
         refusal = await self._answer("dot", talk, "")
         if refusal:
-            raise HangUp
+            return refusal
         message = b"".join(raw)
         found = re.search(rb"(?im)^message-id:\s*(\S+)", message)
         assert found is not None, "a message without Message-ID"
@@ -135,6 +138,7 @@ class MailSink:
         if self.letters:
             self.kept.setdefault(talk.recipient, []).append(message)
         self.taken_at.append(time.monotonic())
+        return ""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from storage.followers import add_follower
-from storage.lanes import inbox_for, wake_host
+from storage.lanes import inbox_for, mend_after_a_jump, wake_host
 from storage.leases import Again, Ended, Report, settle
 from storage.newsletters import local_actors
 from storage.nudges import forget_dormant, give_up, try_again_now
@@ -179,3 +179,19 @@ def test_letters_in_doubt_are_listed_by_address(write, time):
     found = write(progress_of, post_id)
 
     assert [one.email for one in found.uncertain] == ["reader1@mail1.test"]
+
+
+@pytest.mark.rule("RE-12")
+def test_after_the_clock_was_set_back_what_was_never_tried_leaves_at_once(write, time, worker):
+    early = time.now
+    time.move(days=1)
+    write(to_hosts, write(say, 1, now=time.now), ["a.test"], now=time.now)
+    time.now = early
+    assert write(take, worker, now=time.now) == []
+
+    assert write(mend_after_a_jump, now=time.now) == 1
+
+    held = write(take, worker, now=time.now)[0]
+    later = Again(held.errands[0].id, time.now + timedelta(hours=1), "429, Retry-After")
+    write(settle, [Report(held.lane_id, held.term, [later], answered=True)], now=time.now)
+    assert write(mend_after_a_jump, now=time.now) == 0, "what a peer asked for is left alone"
