@@ -68,6 +68,16 @@ ASK_AFTER = timedelta(days=1003)  # OP-6: 33 months without an act of the person
 STAY_ANSWER = timedelta(days=60)  # OP-6
 LEFT_KEPT = timedelta(days=5 * 365)  # OP-6: consent events after the end of a subscription
 
+# What comes back (email.md 9).
+LMTP_BYTES = 2 << 20
+LMTP_MESSAGES = 100  # On one connection.
+REPORTS_OLDEST = timedelta(days=60)  # BO-7
+REPORTS_KEPT = timedelta(days=30)  # Of what servers said.
+HELD_GONE, HELD_INACTIVE = timedelta(days=7), timedelta(days=30)
+HELD_BY_GUARD = timedelta(days=3)  # BO-8
+COMPLAINTS_WARN, COMPLAINTS_STOP = (2, 0.001), (3, 0.003)  # At least, and of accepted.
+ALERTS_PER_DAY = (5, timedelta(days=1))  # L-75
+
 # L-90: ActivityPub, after the first attempt; then a day apart until the last.
 ACTIVITY_STEPS = tuple(timedelta(minutes=m) for m in (1, 5, 15, 60, 180, 480, 1440))
 ACTIVITY_GIVES_UP = timedelta(days=7)

@@ -12,6 +12,7 @@ from fediletter.keyring import KeyRing
 from fediletter.links import Links
 from fediletter.mail.domains import Domains
 from fediletter.mail.relay import Mailer
+from fediletter.newsletter.alerts import House
 from fediletter.newsletter.tokens import Tokens
 from fediletter.sealing import Vault
 from fediletter.settings import Settings
@@ -32,3 +33,8 @@ class Services:
     keyring: KeyRing
     links: Links
     clock: Clock
+
+
+def house_of(services: Services) -> House:
+    """What the rules of mail need of this installation."""
+    return House(services.tokens, services.links, services.settings.mail_from)

@@ -119,6 +119,18 @@ def add_mail(tx: Tx, rows: Sequence[dict[str, Any]], *, urgent: bool, now: datet
     return added
 
 
+def wake_mail(tx: Tx, lane_id: LaneId, *, at: datetime, now: datetime) -> None:
+    """A delivery in this lane is due at `at` although it was over: the lane must look then."""
+    moment = max(to_ms(at), to_ms(now))
+    _locked(tx, [lane_id])
+    tx.execute(
+        sa.update(lane)
+        .where(lane.c.id == lane_id, sa.or_(lane.c.ready_at.is_(None), lane.c.ready_at > moment))
+        .values(ready_at=moment)
+    )
+    tx.wake(LANES)
+
+
 def mail_lanes(tx: Tx) -> list[LaneId]:
     """The lanes of letters, by the number that `mail_lane_of` gives."""
     return [lane_for(tx, f"mail:{number}", kind="email") for number in range(MAIL_LANES)]

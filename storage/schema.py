@@ -542,6 +542,12 @@ delivery = Table(
         postgresql_where=text("state IN ('waiting', 'started', 'uncertain')"),
     ),
     Index("ix_delivery_subscriber_id", "subscriber_id"),
+    Index(
+        "ix_delivery_message_id",  # Answers and reports name it.
+        "message_id",
+        sqlite_where=text("message_id IS NOT NULL"),
+        postgresql_where=text("message_id IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -789,11 +795,13 @@ reply = Table(
     Column("state", Text, nullable=False),  # pending, approved, hidden, deleted
     _flag("mention"),  # Not below an issue, only addressed to us.
     _flag("publish_consent"),  # A mail's writer agreed to be shown.
+    Column("address", Text, nullable=True),  # A mail's writer: answers go there; never shown.
     _ms("published_at"),
     _ms("updated_at", nullable=True),
     _ms("at"),
     Index("ix_reply_post_id", "post_id", "state", "id"),
     Index("ix_reply_state", "state", "id"),
+    Index("ix_reply_address", "address"),
     sqlite_autoincrement=True,
 )
 

@@ -92,6 +92,12 @@ def get_subscriber(tx: Tx, subscriber_id: SubscriberId) -> Subscriber:
     return found
 
 
+def key_of(tx: Tx, subscriber_id: SubscriberId) -> bytes | None:
+    """The key that stands for a subscriber in links; None if they are gone."""
+    found = tx.scalar(sa.select(subscriber.c.key).where(subscriber.c.id == subscriber_id))
+    return None if found is None else bytes(found)
+
+
 def add_subscriber(
     tx: Tx,
     *,

@@ -98,6 +98,11 @@ def masked(text: str) -> str:
     return re.sub(local, "…", text)[:_EXCERPT]
 
 
+def has_phrase(phrases: str, text: str) -> bool:
+    """Whether one of the phrases (`report_words`) stands in a text, in whole words."""
+    return _has(phrases, _plain(text))
+
+
 # --- RFC 3464 --------------------------------------------------------------------------------
 
 

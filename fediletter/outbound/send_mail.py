@@ -12,12 +12,15 @@ from fediletter.mail.compose import ReaderSlots, new_message_id, slot_values
 from fediletter.mail.courier import Accepted, Envelope, Failed, Later
 from fediletter.mail.courier import InDoubt as NoAnswer
 from fediletter.mail.courier import Result as RelayResult
+from fediletter.newsletter.bounces import take_refusal
+from fediletter.newsletter.providers import pause
 from fediletter.outbound.backoff import mail_again, rest_of, uncertain_again
 from fediletter.outbound.letters import Letters
 from fediletter.outbound.relay_watch import RelayWatch
-from fediletter.services import Services
+from fediletter.services import Services, house_of
 from storage.leases import Again, Claim, Ended, InDoubt, Report, Result, settle
-from storage.mailings import Letter, Start, advance, pause_mailing, upcoming
+from storage.mailings import Letter, Start, advance, upcoming
+from storage.store import Tx
 
 _AHEAD = 50  # Letters looked up at a time.
 _log = logging.getLogger("fediletter.outbound")
@@ -71,6 +74,7 @@ class _LaneCourier:
         self._by_id: dict[int, tuple[Letter, Start]] = {}
         self._envelope: Envelope | None = None  # Handed out, not begun.
         self.handed_over = False  # The relay answered about a message.
+        self._at_rcpt: set[int] = set()  # Deliveries refused for their address.
 
     async def following(self) -> Envelope | None:
         """The next letter, made ready."""
@@ -116,9 +120,19 @@ class _LaneCourier:
         return await self._write(result, beginning, now)
 
     async def _write(self, ended: Result | None, start: Start | None, now: datetime) -> bool:
-        return await self._services.store.write(
-            advance, self._claim.lane_id, self._claim.term, ended=ended, start=start, now=now
+        return await self._services.store.write(self._record, ended, start, now)
+
+    def _record(self, tx: Tx, ended: Result | None, start: Start | None, now: datetime) -> bool:
+        """The answer with what follows from it, and the next start (email.md 9.4)."""
+        begun = advance(
+            tx, self._claim.lane_id, self._claim.term, ended=ended, start=start, now=now
         )
+        if isinstance(ended, Ended) and ended.state == "failed":
+            at_rcpt = ended.id in self._at_rcpt
+            take_refusal(
+                tx, ended.id, ended.answer, house_of(self._services), at_rcpt=at_rcpt, now=now
+            )
+        return begun
 
     async def _pause(self, envelope: Envelope, answer: str, now: datetime) -> None:
         """The relay refuses us, not the reader: the mailing waits until a founder acts."""
@@ -126,7 +140,7 @@ class _LaneCourier:
         if letter.mailing_id is not None:
             self._letters.clear()
             await self._services.store.write(
-                pause_mailing, letter.mailing_id, reason=answer, now=now
+                pause, letter.mailing_id, answer, house_of(self._services), now=now
             )
 
     def _result(self, envelope: Envelope, result: RelayResult, now: datetime) -> Result:
@@ -139,6 +153,8 @@ class _LaneCourier:
                     return Again(letter.id, now, result.answer)
                 if result.is_ours:  # A notice is no less wanted for what the relay has against us.
                     return self._later(letter, result.answer, now)
+                if result.at_rcpt:
+                    self._at_rcpt.add(letter.id)
                 return Ended(letter.id, "failed", result.answer)
             case NoAnswer():
                 hold = self._services.settings.hold_uncertain

@@ -8,6 +8,7 @@ from fediletter.limits import MAIL_CONNECTIONS, REQUESTS_AT_ONCE, TERMINATION_SE
 from fediletter.outbound.send_activities import ActivitySender
 from fediletter.outbound.send_mail import MailSender
 from fediletter.services import Services
+from fediletter.workers.door import keep_door
 from fediletter.workers.lanes import Lanes
 from fediletter.workers.loop import look_again_and_again, wait_for_either
 from fediletter.workers.pulse import Pulse
@@ -50,6 +51,9 @@ class Supervisor:
         self._add_loop("fan-outs", wakeup.STEPS, lambda: step_fan_outs(self._services))
         self._add_loop("received", wakeup.RECEIVED, lambda: apply_received(self._services))
         self._add_loop("asks", wakeup.ASKS, lambda: answer_asks(self._services))
+        if EMAIL in self._kinds and self._services.settings.lmtp is not None:
+            door = keep_door(self._services, self._services.settings.lmtp, self._stopping)
+            self._tasks.append(asyncio.create_task(door, name="lmtp"))
         self._tasks.append(asyncio.create_task(self._beat()))
         self._timetable.start()
 

@@ -33,6 +33,7 @@ def upgrade() -> None:
     op.create_index("ix_ask_not_before", "ask", ["not_before"])
     op.create_index("ix_follower_actor_id", "follower", ["actor_id", "id"])
     _outgoing_mail()
+    _coming_back()
 
 
 def _outgoing_mail() -> None:
@@ -59,3 +60,15 @@ def _outgoing_mail() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dkim_key")),
         sa.UniqueConstraint("selector", name=op.f("uq_dkim_key_selector")),
     )
+
+
+def _coming_back() -> None:
+    op.create_index(
+        "ix_delivery_message_id",
+        "delivery",
+        ["message_id"],
+        sqlite_where=sa.text("message_id IS NOT NULL"),
+        postgresql_where=sa.text("message_id IS NOT NULL"),
+    )
+    op.add_column("reply", sa.Column("address", sa.Text(), nullable=True))
+    op.create_index("ix_reply_address", "reply", ["address"])
