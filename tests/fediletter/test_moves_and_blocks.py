@@ -134,11 +134,11 @@ async def test_a_report_waits_on_the_desk_and_a_block_ends_the_following(shop, w
     await send(shop, ana, activity(ana, "Flag", flagged, content="<p>Regardez</p>"))
 
     async def kept():
-        return await shop.services.store.read(conversations.open_reports, limit=5)
+        return await shop.services.store.read(conversations.reports, limit=5, settled=False)
 
     await until(kept)
     csrf = await shop.log_in()
-    assert "Regardez" in (await shop.client.get("/desk/answers")).text
+    assert "Regardez" in (await shop.client.get("/desk/reports")).text
     (one,) = await kept()
     await shop.post(f"/desk/reports/{one.id}/settle", csrf=csrf)
     assert await kept() == []

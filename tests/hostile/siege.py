@@ -63,6 +63,8 @@ class Siege:
     fetched: list[str] = field(default_factory=list)
     got: list[dict] = field(default_factory=list)
     connected: list[str] = field(default_factory=list)
+    answers: dict[str, Response] = field(default_factory=dict)
+    posted: list[tuple[str, dict]] = field(default_factory=list)
 
     # The peer ----------------------------------------------------------------------------------
     async def app(self, scope, receive, send):
@@ -78,7 +80,9 @@ class Siege:
                 if not message.get("more_body"):
                     break
             self.got.append(json.loads(body))
-            await Response(status_code=202)(scope, receive, send)
+            self.posted.append((url, self.got[-1]))
+            answer = self.answers.get(url, Response(status_code=202))
+            await answer(scope, receive, send)
             return
         self.fetched.append(url)
         answer = self.documents.get(url) or JSONResponse(
@@ -177,6 +181,15 @@ class Siege:
             return await self.shop.services.store.read(
                 lambda tx: not any(tx.row(query.limit(1)) for query in queries)
             )
+
+        await until(idle)
+
+    async def idle_lanes(self) -> None:
+        """Wait until no lane is being drained."""
+        leased = sa.select(lane.c.id).where(lane.c.leased_by.is_not(None)).limit(1)
+
+        async def idle():
+            return await self.shop.services.store.read(lambda tx: tx.row(leased)) is None
 
         await until(idle)
 

@@ -85,7 +85,7 @@ class Replay:
     async def take(self, recorded: Recorded) -> tuple[str, str | None]:
         """Receive and apply a request; what became of it."""
         self.clock.at = recorded.at
-        await Receiver(self.services).receive(recorded.request)
+        await Receiver(self.services).receive(recorded.request, caller="", owner=None)
         newest = sa.select(sa.func.max(received.c.id))
         row_id = await self.read(lambda tx: tx.scalar(newest))
         await process(self.services, row_id)
@@ -196,7 +196,7 @@ async def test_what_gotosocial_sent_is_applied(replay):
     assert not await replay.read(conversations.conversation, limit=9)
     assert await replay.read(conversations.reactions_of, issue) == {}
     assert await replay.take(sent["09-flag"]) == ("done", None)
-    (report,) = await replay.read(conversations.open_reports, limit=9)
+    (report,) = await replay.read(conversations.reports, limit=9, settled=False)
     assert report.comment == "Essai de signalement"
     assert await replay.take(sent["10-undo-follow"]) == ("done", None)
     assert await replay.read(followers.count_followers, own.id) == 0
