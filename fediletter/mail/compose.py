@@ -44,6 +44,7 @@ _LONGEST_SUBJECT, _LONGEST_NAME = 150, 80
 _JOINER = "\u200d"
 # What a value of one reader may hold: nothing that ends an address, a URL, a quote or a line.
 _ADDRESS = re.compile(r"[^\x00-\x20\x7f-\U0010ffff<>,;:@\"()\[\]\\]+@[A-Za-z0-9._:\[\]-]+")
+_MESSAGE_ID = re.compile(r"[!-;=?-~]{3,250}")
 _URL = re.compile(r"https?://[A-Za-z0-9._/:\[\]-]+")
 _POLICY = policy.SMTP
 
@@ -201,6 +202,7 @@ def compose_plain(
     message_id: str,
     now: datetime,
     automatic: str = "auto-generated",
+    answers: str = "",
 ) -> bytes:
     """A mail of plain text to one person: confirmation, service, alert (HD table, C, S, A).
 
@@ -216,7 +218,11 @@ def compose_plain(
     message["Subject"] = checked_subject(subject)
     message["Message-ID"] = "<slot-message-id@slot.invalid>"
     message["MIME-Version"] = "1.0"
-    message["Auto-Submitted"] = automatic
+    if automatic:
+        message["Auto-Submitted"] = automatic
+    if _MESSAGE_ID.fullmatch(answers):  # What a stranger's program wrote: else left out (EM-1).
+        message["In-Reply-To"] = "<slot-answered@slot.invalid>"
+        message["References"] = "<slot-answered@slot.invalid>"
     message["X-Auto-Response-Suppress"] = "OOF, AutoReply"
     message["Content-Language"] = language
     message["Content-Type"] = 'text/plain; charset="utf-8"'
@@ -224,6 +230,7 @@ def compose_plain(
     head = _head(message)
     head = head.replace(b"slot-to@slot.invalid", to.encode("ascii"))
     head = head.replace(b"slot-message-id@slot.invalid", message_id.encode("ascii"))
+    head = head.replace(b"slot-answered@slot.invalid", answers.encode("ascii", "ignore"))
     # The last line ends too: a final dot behind it would be part of it (EM-4).
     return head + b"\r\n" + quoted(text.rstrip("\r\n") + "\n")
 

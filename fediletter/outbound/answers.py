@@ -11,6 +11,7 @@ from datetime import datetime
 
 from fediletter.errors import AppError
 from fediletter.keyring import OwnActor
+from fediletter.mail.compose import Sender, compose_plain, new_message_id
 from fediletter.newsletter.conversations import around
 from fediletter.outbound.publish import changed_meanwhile, new_public_id
 from fediletter.outbound.say import keep, later_than, say, tell
@@ -21,9 +22,11 @@ from fediletter.services import Services
 from storage import audit, conversations, posts
 from storage.activities import unlist
 from storage.conversations import Reply
+from storage.correspondence import correspondent
 from storage.errors import Conflict, NotThere
 from storage.ids import FounderId, PostId, ReplyId
 from storage.newsletters import get_newsletter
+from storage.notices import send_notice
 from storage.peers import KeptActor, find_actor
 from storage.posts import Draft, Post
 from storage.store import Tx
@@ -52,6 +55,9 @@ async def answer(
         raise AppError(404, "There is no such answer.") from gone
     if reply.channel == "fediverse":
         await _by_note(services, reply, text, founder_id=founder_id)
+        return
+    if reply.channel == "email":
+        await _by_mail(services, reply_id, text, founder_id=founder_id)
         return
     raise AppError(409, "This can only be answered where it was written.")
 
@@ -150,6 +156,43 @@ async def _by_note(
         outgoing = activities.create(document_of(post, services.links, around(tx, post)))
         _send(tx, outgoing, own, post, reader, audience="followers", now=now)
         audit.write(tx, "answer", subject=str(reply.id), founder_id=founder_id, now=now)
+
+    await services.store.write(work)
+
+
+async def _by_mail(
+    services: Services, reply_id: ReplyId, text: str, *, founder_id: FounderId | None
+) -> None:
+    """A mail from the newsletter's address, in the thread of what the reader wrote."""
+    now = services.clock.now()
+    mail_from = services.settings.mail_from
+
+    def work(tx: Tx) -> None:
+        person = correspondent(tx, reply_id)
+        if person is None or person.address is None:
+            raise AppError(409, "The account that wrote this is gone.")
+        newsletter = get_newsletter(tx)
+        message_id = new_message_id(mail_from.rpartition("@")[2])
+        body = compose_plain(
+            sender=Sender(newsletter.sender_name or newsletter.title, mail_from),
+            to=person.address,
+            subject=f"Re: {person.post_title}",
+            text=text,
+            language=person.language,
+            message_id=message_id,
+            now=now,
+            automatic="",
+            answers=person.message_id,
+        )
+        send_notice(
+            tx,
+            kind="service",
+            recipient=person.address,
+            message_id=message_id,
+            body=body,
+            now=now,
+        )
+        audit.write(tx, "answer", subject=str(reply_id), founder_id=founder_id, now=now)
 
     await services.store.write(work)
 
