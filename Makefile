@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test quick check bench faults faults-short lock clean
+.PHONY: demo screenshots test quick check bench faults faults-short lock clean
 
 # The stamps make a second call cheap; a changed lock installs anew.
 $(VENV)/run: requirements.lock pyproject.toml
@@ -50,6 +50,10 @@ lock:
 	  --no-header --no-annotate --upgrade pyproject.toml build-requirements.in -o requirements.lock
 	.venv-lock/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate --extra test -c requirements.lock pyproject.toml build-requirements.in -o requirements-test.lock
+
+# The three pictures of the README.
+screenshots: $(VENV)/test
+	$(BIN)/python -m tests.web.screenshots docs
 
 clean:
 	rm -rf $(VENV) .venv-lock build *.egg-info

@@ -15,6 +15,7 @@ from fediletter.newsletter import posts as rules
 from fediletter.outbound import publish as publishing
 from storage import posts
 from storage.conversations import NewReply, keep_reply, keep_report
+from storage.media import get_media
 from storage.posts import Draft
 from storage.schema import block, follower, inbox, lane, remote_actor, subscriber
 from storage.times import to_ms
@@ -137,7 +138,7 @@ def add_subscribers(tx, count: int, *, now: datetime) -> None:
 
 @contextlib.asynccontextmanager
 async def furnished(
-    directory: Path, *, language: str = "fr", answers: int = 12
+    directory: Path, *, language: str = "fr", answers: int = 12, showcase: bool = False
 ) -> AsyncIterator[tuple[Shop, dict[str, str]]]:
     """A shop with something to see, and the desk's pages by name.
 
@@ -145,6 +146,7 @@ async def furnished(
         directory: For its data.
         language: Of the desk.
         answers: How many readers answered.
+        showcase: Titles as a shop would write them, without the words that try the layout.
     """
     async with running_shop(
         directory, workers=False, language=language, second_thoughts="10m"
@@ -155,19 +157,23 @@ async def furnished(
             store, media_folder, Upload(picture(), "sac.jpg"), now=now, alt="Un sac en lin"
         )
         own = await shop.services.keyring.newsletter()
+        image = (await store.read(get_media, cover)).renditions[1].name
+        body = BODY.replace("none.jpg", image)
+
+        second = "Trois sacs pour l’automne" if showcase else f"Brouillon : {LONG}"
 
         def furnish(tx) -> tuple[posts.Post, posts.Post]:
             lin = rules.topic_named(tx, "Le lin", now=now).id
-            rules.topic_named(tx, LONG, now=now)
+            rules.topic_named(tx, "Teinture" if showcase else LONG, now=now)
             rules.topic_named(tx, "Cuir végétal", now=now)
             add_subscribers(tx, 60, now=now)
             add_followers(tx, own.id, 30, now=now)
             ids = []
-            for title in ("Le lin de Normandie, du champ au sac", f"Brouillon : {LONG}"):
+            for title in ("Le lin de Normandie, du champ au sac", second):
                 draft = Draft(
                     title,
                     "Douze rouleaux sont arrivés de Normandie, et avec eux l’automne.",
-                    BODY,
+                    body,
                     "fr",
                     cover_media_id=cover,
                     cover_alt="Un sac en lin",
