@@ -90,7 +90,10 @@ def from_markdown(
     if profile != "web":
         tokens = list(_without_footnote_links(tokens, _NOTE_MARKS[profile]))
     rendered = parser.renderer.render(tokens, parser.options, {})
-    rendered = _flat_tables(_captions(rendered)) if profile == "article" else _figures(rendered)
+    # Peers keep no figures, and mailboxes indent them (email.md HT-4).
+    rendered = _figures(rendered) if profile == "web" else _captions(rendered)
+    if profile == "article":
+        rendered = _flat_tables(rendered)
     return _clean(rendered, profile)
 
 
@@ -264,7 +267,7 @@ def _figures(rendered: str) -> str:
 
 
 def _captions(rendered: str) -> str:
-    """The same for peers, which keep no figures: the caption is a paragraph."""
+    """The same for peers and mail, which keep no figures: the caption is a paragraph."""
 
     def paragraphs(found: re.Match[str]) -> str:
         caption = _caption(found[2] or "", " ")

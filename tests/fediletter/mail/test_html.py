@@ -1,0 +1,176 @@
+"""The HTML of a letter: what survives mail programs, in light and dark, without its style."""
+
+import re
+from html.parser import HTMLParser
+
+import html5lib
+import pytest
+
+from fediletter.mail.letter import LetterContent, render_letter
+from fediletter.newsletter.html import from_markdown
+from fediletter.words import words
+
+MARKDOWN = """Bonjour **lin**, *cuir* et [l'atelier](https://a.example/?x=1&y=2).
+
+## Un titre
+
+> Une citation
+
+- un
+- deux
+
+![Un sac](https://shop.example/media/a.jpg "Légende")
+
+| Sac | Prix |
+|---|---|
+| Lin | 60 € |
+
+```
+code & <b>
+```
+"""
+_ALLOWED = set(
+    "html head meta title style body p h1 h2 h3 a img ul ol li blockquote strong em code pre hr br "
+    "table thead tbody tr th td div span".split()
+)
+
+
+def letter(language="fr") -> str:
+    content = LetterContent(
+        title="Le lin & le cuir",
+        summary="Douze mètres de lin de Normandie, et ce que nous en ferons.",
+        body_html=from_markdown(
+            MARKDOWN, profile="mail", language=language, base_url="https://shop.example"
+        ),
+        language=language,
+        newsletter="Atelier",
+        sender="Ana",
+        postal_address="3 rue du Port",
+        web_url="https://shop.example/letters/lin",
+        privacy_url="https://shop.example/privacy",
+        cover_url="https://shop.example/media/c.jpg",
+        cover_alt="Un rouleau de lin",
+    )
+    return render_letter(content, words(language).gettext)[0]
+
+
+class Tags(HTMLParser):
+    def __init__(self, markup: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(markup)
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+@pytest.mark.rule("HT-2")
+def test_a_strict_parser_has_nothing_to_say():
+    html5lib.HTMLParser(strict=True).parse(letter())
+
+
+@pytest.mark.rule("HT-4")
+def test_only_elements_that_survive_are_used():
+    assert {tag for tag, _ in Tags(letter()).found} <= _ALLOWED
+
+
+@pytest.mark.rule("HT-1")
+@pytest.mark.rule("HT-3")
+def test_everything_that_is_seen_is_inline_and_in_pixels():
+    for tag, attrs in Tags(letter()).found:
+        style = attrs.get("style") or ""
+        if tag in ("p", "h1", "h2", "li", "a"):
+            assert "color:" in style.replace(" ", ""), (tag, attrs)
+        assert not re.search(r"\d(r?em|vw|pt)\b|var\(|rgba?\(|flex|float|position", style)
+
+
+@pytest.mark.rule("HT-2")
+@pytest.mark.rule("HT-19")
+def test_layout_tables_say_that_they_are_none_and_data_keeps_its_heads():
+    tables = [attrs for tag, attrs in Tags(letter()).found if tag == "table"]
+    assert [one.get("role") for one in tables] == ["presentation", "presentation", None]
+    assert tables[1]["width"] == "600"
+    assert sum(tag == "th" for tag, _ in Tags(letter()).found) == 2
+
+
+@pytest.mark.rule("HT-9")
+def test_dark_refines_in_less_than_eight_kilobytes_and_nothing_is_pure_black_or_white():
+    page = letter()
+    (style,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+
+    assert len(style.encode()) < 8192
+    assert "@media (prefers-color-scheme: dark)" in style
+    assert "[data-ogsc]" in style
+    assert style.strip().startswith("@media")
+    assert not re.search(r"#(000|fff)(000|fff)?\b", page)
+    assert all(" !important" in rule for rule in re.findall(r"color:[^;]+;", style))
+
+
+@pytest.mark.rule("HT-9")
+@pytest.mark.parametrize(
+    ("ink", "paper"),
+    [
+        ("2b2622", "faf7f2"), ("57504a", "faf7f2"), ("6b6158", "faf7f2"), ("8a4b22", "faf7f2"),
+        ("ece7e0", "1d1b19"), ("b9b1a6", "1d1b19"), ("e3b48f", "1d1b19"),
+    ],
+)  # fmt: skip
+def test_colours_are_readable_in_light_and_dark(ink, paper):
+    assert f"#{ink}" in letter()
+
+    def luminance(colour):
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+        linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((luminance(ink), luminance(paper)), reverse=True)
+    assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+@pytest.mark.rule("HT-10")
+def test_the_teaser_comes_first_and_is_hidden_honestly():
+    body = letter().partition("<body")[2]
+    first = re.search(r"<div[^>]*>([^<]*)</div>", body)
+    assert first[1].startswith("Douze mètres")
+    assert body.index("<div") < body.index("<table")
+    for part in ("display: none", "max-height: 0", "mso-hide: all"):
+        assert part in first[0]
+
+
+@pytest.mark.rule("HT-6")
+@pytest.mark.rule("HT-7")
+def test_links_are_whole_true_and_underlined():
+    links = [attrs for tag, attrs in Tags(letter()).found if tag == "a"]
+
+    assert "https://a.example/?x=1&y=2" in [one["href"] for one in links]
+    assert "x=1&amp;y=2" in letter()
+    for one in links:
+        assert one["href"].startswith("https://")
+        assert "text-decoration: underline" in one["style"]
+
+
+@pytest.mark.rule("HT-11")
+@pytest.mark.rule("HT-13")
+@pytest.mark.rule("HT-14")
+def test_images_have_words_and_no_address_of_their_own_for_a_reader():
+    for tag, attrs in Tags(letter()).found:
+        if tag == "img":
+            assert attrs["alt"]
+            assert "color" in attrs["style"]
+            assert "?" not in attrs["src"]
+    cover = next(attrs for tag, attrs in Tags(letter()).found if tag == "img")
+    assert cover["width"] == "600"
+    assert cover["height"]
+
+
+@pytest.mark.rule("HT-18")
+@pytest.mark.parametrize("language", ["fr", "en"])
+def test_each_footer_says_why_who_and_how_to_leave(language):
+    page = letter(language)
+    _ = words(language).gettext
+    footer = page[page.index(_("Read it on the web")) - 400 :]
+
+    for message in ("Choose your topics", "Stop these letters", "What we keep about you"):
+        assert _(message) in footer
+    assert "3 rue du Port" in footer
+    assert "unsubscribe" in footer
+    assert "preferences" in footer
