@@ -283,21 +283,6 @@ def title_of(tx: Tx, mailing_id: MailingId) -> tuple[PostId, str]:
     return PostId(row[0]), row[1]
 
 
-def count_returned(tx: Tx, post_id: PostId) -> int:
-    """Letters of a post that came back after they were accepted, or were refused for good."""
-    return int(
-        tx.scalar(
-            sa.select(sa.func.count(sa.distinct(bounce.c.delivery_id)))
-            .select_from(
-                bounce.join(delivery, delivery.c.id == bounce.c.delivery_id).join(
-                    mailing, mailing.c.id == delivery.c.mailing_id
-                )
-            )
-            .where(mailing.c.post_id == post_id, bounce.c.class_ != "complaint")
-        )
-    )
-
-
 def forget_excerpts(tx: Tx, *, before: datetime) -> None:
     """What servers said is kept for a month (email.md 9.2)."""
     tx.execute(

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from storage.ids import PostId, ReplyId, SubscriberId
-from storage.newsletters import touch
 from storage.schema import delivery, mailing, post, reply
 from storage.store import Tx
 from storage.times import to_ms
@@ -134,43 +133,3 @@ def correspondent(tx: Tx, reply_id: ReplyId) -> Correspondent | None:
         .where(reply.c.id == reply_id, reply.c.channel == "email", reply.c.state != "deleted")
     )
     return None if row is None else Correspondent(*row)
-
-
-def allow_showing(tx: Tx, reply_id: ReplyId, *, name: str) -> None:
-    """The writer agrees to be shown under this name; a founder still decides."""
-    tx.execute(
-        sa.update(reply)
-        .where(reply.c.id == reply_id, reply.c.channel == "email", reply.c.state != "deleted")
-        .values(publish_consent=True, visibility="public", author_name=name)
-    )
-    touch(tx)
-
-
-def forbid_showing(tx: Tx, reply_id: ReplyId) -> None:
-    """The writer does not agree, or no longer: whatever a founder decided."""
-    tx.execute(
-        sa.update(reply)
-        .where(reply.c.id == reply_id, reply.c.channel == "email")
-        .values(publish_consent=False, visibility="direct")
-    )
-    touch(tx)
-
-
-def addresses_of(tx: Tx, reply_ids: list[ReplyId]) -> dict[ReplyId, str]:
-    """The writers' addresses of kept mails, for the founders alone."""
-    rows = tx.rows(
-        sa.select(reply.c.id, reply.c.address).where(
-            reply.c.id.in_(reply_ids), reply.c.address.is_not(None)
-        )
-    )
-    return {ReplyId(row[0]): row[1] for row in rows}
-
-
-def forget_letters_of(tx: Tx, address: str) -> int:
-    """An address is erased (PR-5): its mails go, marks stay so that threads hold."""
-    gone = tx.execute(
-        sa.update(reply)
-        .where(reply.c.address == address)
-        .values(state="deleted", content_html="", author_name="", address=None)
-    )
-    return gone.rowcount

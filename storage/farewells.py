@@ -66,7 +66,10 @@ def _fold_deliveries(tx: Tx, subscriber_id: SubscriberId) -> None:
 
 def _forget_answers(tx: Tx, subscriber_id: SubscriberId) -> None:
     """What they wrote goes; a row stays, empty, where others answered it."""
-    own = reply.c.subscriber_id == subscriber_id
+    identity = sa.select(subscriber.c.identity).where(subscriber.c.id == subscriber_id)
+    own = sa.or_(
+        reply.c.subscriber_id == subscriber_id, reply.c.address == identity.scalar_subquery()
+    )
     answers = reply.alias()
     answered = sa.select(answers.c.parent_id).where(answers.c.parent_id.is_not(None))
     tx.execute(sa.delete(reply).where(own, reply.c.id.not_in(answered)))
@@ -75,6 +78,7 @@ def _forget_answers(tx: Tx, subscriber_id: SubscriberId) -> None:
         .where(own)
         .values(
             subscriber_id=None,
+            address=None,
             author_name="",
             content_html="",
             uri=sa.literal("forgotten:").concat(sa.cast(reply.c.id, sa.Text)),

@@ -20,7 +20,6 @@ from storage.schema import (
     notice,
     post,
     subscriber,
-    suppression,
 )
 from storage.store import Tx
 from storage.times import from_ms, to_ms
@@ -82,13 +81,6 @@ def silent_readers(tx: Tx, *, limit: int, after: int = 0, now: datetime) -> list
         Silent(*(*row[:3], from_ms(row[3]), row[4] or 0, *row[5:7], from_ms(row[7])))
         for row in rows
     ]
-
-
-def note_suppression(tx: Tx, address_hash: bytes, note: str) -> None:
-    """Write beside a suppression why it is there."""
-    tx.execute(
-        sa.update(suppression).where(suppression.c.address_hash == address_hash).values(note=note)
-    )
 
 
 @dataclass(frozen=True, slots=True)

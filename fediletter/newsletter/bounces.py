@@ -18,6 +18,7 @@ from fediletter.newsletter.alerts import House
 from fediletter.newsletter.subscribers import leave
 from storage import bounces, lanes, subscribers
 from storage.bounces import Sent
+from storage.farewells import forget_subscriber
 from storage.ids import SubscriberId
 from storage.store import Tx
 from storage.subscribers import Event
@@ -165,7 +166,9 @@ def _follow_reader(tx: Tx, sent: Sent, verdict: Verdict, house: House, now: date
             return "suppressed"
         return kind
     if sent.subscriber_state == "pending":
-        return _refuse_pending(tx, sent, kind, house, now)
+        # Nobody could confirm there: the request is void (email.md 8.5).
+        forget_subscriber(tx, sent.subscriber_id)
+        return "request void"
     again = _failed_before(tx, sent, now)
     if kind == reports.GONE and not again and providers.guarded(tx, sent, house, now):
         return "held by the guard"
@@ -175,13 +178,6 @@ def _follow_reader(tx: Tx, sent: Sent, verdict: Verdict, house: House, now: date
     span = HELD_INACTIVE if kind == reports.INACTIVE else HELD_GONE
     _hold(tx, sent.subscriber_id, now + span, now)
     return "held"
-
-
-def _refuse_pending(tx: Tx, sent: Sent, kind: str, house: House, now: datetime) -> str:
-    """Nobody could confirm there: the request is void (email.md 8.5)."""
-    assert sent.subscriber_id is not None  # noqa: S101 (the caller looked)
-    _suppress(tx, sent.subscriber_id, kind, house, now)
-    return "request void"
 
 
 def _suppress(tx: Tx, subscriber_id: SubscriberId, kind: str, house: House, now: datetime) -> None:

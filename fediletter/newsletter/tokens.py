@@ -75,15 +75,6 @@ class Tokens:
         found = self._read_tag(b"leave", tag)
         return None if found is None else int.from_bytes(found, "big")
 
-    def consent(self, reply_id: int) -> str:
-        """Lets the writer of a mail say whether it may be shown (in a link)."""
-        return self._tag(b"consent", reply_id.to_bytes(8, "big"))
-
-    def read_consent(self, tag: str) -> int | None:
-        """The answer's id; None if the token is not authentic."""
-        found = self._read_tag(b"consent", _TRAILING.sub("", tag))
-        return None if found is None else int.from_bytes(found, "big")
-
     # Places in collections: opaque, so that nobody counts or walks our rows by their ids ---------
     def cursor(self, collection: str, position: int) -> str:
         """Where the next page of a collection begins (22 characters)."""

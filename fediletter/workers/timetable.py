@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from fediletter.limits import (
     DORMANT_KEPT,
     DUPLICATES_KEPT,
+    REPORTS_KEPT,
     SESSION_ABSOLUTE,
     SESSION_IDLE,
 )
@@ -24,7 +25,7 @@ from fediletter.outbound.polls import tell_tallies
 from fediletter.outbound.publish import publish_due
 from fediletter.outbound.topics import give_actors
 from fediletter.services import Services
-from storage import founders, lanes, mailings, nudges, received, throttles
+from storage import bounces, founders, lanes, mailings, nudges, received, throttles
 from storage.store import Tx
 
 _JUMP = timedelta(seconds=30)
@@ -111,6 +112,7 @@ class Timetable:
             retention.purge(tx, self._services.tokens, now=now)
             received.forget_before(tx, now - DUPLICATES_KEPT)
             throttles.forget(tx, now=now)
+            bounces.forget_excerpts(tx, before=now - REPORTS_KEPT)
             nudges.forget_dormant(tx, before=now - DORMANT_KEPT, now=now)
             founders.forget_sessions(tx, now=now, idle=SESSION_IDLE, absolute=SESSION_ABSOLUTE)
 
