@@ -279,7 +279,7 @@ def test_a_hostile_archive_is_not_restored_and_writes_nothing(tmp_path, kind):
     settings = load({}, data=tmp_path / "data")
 
     with pytest.raises(AppError):
-        restore_backup(settings, source)
+        restore_backup(settings, source, now=datetime.now(UTC))
 
     written = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
     assert written == []
