@@ -60,7 +60,7 @@ async def settled(shop):
     """Nothing waits any more."""
 
     async def idle():
-        found = await shop.services.store.read(queue_status)
+        found = await shop.services.store.read(queue_status, now=shop.services.clock.now())
         return found.mail.waiting == 0 and not await shop.services.store.read(open_fan_outs)
 
     await until(idle)
