@@ -136,6 +136,43 @@ def from_remote(markup: str) -> SafeHtml:
     return SafeHtml(cleaned)
 
 
+_MASTODON_TAGS = set(
+    "p br span a del s pre blockquote code b strong u i em ul ol li ruby rt rp".split()
+)
+_MASTODON_CLASSES = re.compile(r"(h|p|u|dt|e)-.*|mention|hashtag|ellipsis|invisible|quote-inline")
+
+
+def as_on_mastodon(markup: str) -> SafeHtml:
+    """HTML as Mastodon's strict sanitiser leaves it: headings are bold paragraphs, no images."""
+    markup = re.sub(
+        r"<h[1-6][^>]*>(.*?)</h[1-6]>", r"<p><strong>\1</strong></p>", markup, flags=re.I | re.S
+    )
+
+    def attribute(_tag: str, name: str, value: str) -> str | None:
+        if name != "class":
+            return value
+        kept = [part for part in value.split() if _MASTODON_CLASSES.fullmatch(part)]
+        return " ".join(kept) or None
+
+    cleaned = nh3.clean(
+        markup,
+        tags=_MASTODON_TAGS,
+        clean_content_tags={"script", "style"},
+        attributes={
+            "a": {"href", "class", "translate"},
+            "span": {"class", "translate"},
+            "p": {"class"},
+            "ol": {"start", "reversed"},
+            "li": {"value"},
+        },
+        attribute_filter=attribute,
+        url_schemes={"http", "https"},
+        link_rel="nofollow noopener",
+        strip_comments=True,
+    )
+    return SafeHtml(cleaned)
+
+
 def paragraphs_of(text: str) -> SafeHtml:
     """Plain text as escaped paragraphs."""
     parts = [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]

@@ -75,12 +75,16 @@ def addressing(post: Post, links: Links) -> tuple[list[str], list[str]]:
 
 def plain_title(text: str) -> str:
     """A title as `name`: Mastodon puts it into HTML unescaped, so it must not look like markup."""
-    return re.sub(r"<(?=[A-Za-z/!?])", "‹", " ".join(text.split()))[:TITLE_CAP]
+    return _not_markup(text)[:TITLE_CAP]
+
+
+def _not_markup(text: str) -> str:
+    return re.sub(r"<(?=[A-Za-z/!?])", "‹", " ".join(text.split()))
 
 
 def teaser_of(post: Post) -> str:
     """What followers read before the letter: as the founders wrote it, or the summary."""
-    return " ".join((post.fediverse_teaser or post.summary).split())[:TEASER_CAP]
+    return _not_markup(post.fediverse_teaser or post.summary)[:TEASER_CAP]
 
 
 def content_of(post: Post, links: Links) -> SafeHtml:

@@ -9,7 +9,6 @@ Sources: federation.md 3.4, 5.4; security.md 6.1; interface.md section 4; perfor
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
@@ -18,6 +17,7 @@ from fediletter.links import Links
 from fediletter.newsletter.html import SafeHtml, from_markdown
 from fediletter.rendering.actor import is_link, profile_fields
 from fediletter.rendering.objects import image_of, when
+from fediletter.rendering.structured import in_script, structured_of
 from fediletter.web.context import STATIC, page, services_of
 from fediletter.web.kept import kept
 from fediletter.web.peers import wants_activity
@@ -174,7 +174,7 @@ async def _letter(request: Request) -> Response:
         boosts=reactions.get("announce", 0),
         object_id=object_id if post.to_fediverse else None,
         handle=f"@{services.settings.account_user}@{services.settings.account_host}",
-        headline=_structured(post, newsletter, request),
+        headline=in_script(structured_of(post, newsletter, links)),
         published=when(post.published_at or post.saved_at),
     )
     if post.to_fediverse:
@@ -249,27 +249,3 @@ def _source_set(post: Post, request: Request) -> str:
         f"{links.media(one['name'])} {one['width']}w"
         for one in json.loads(post.cover.renditions_json)
     )
-
-
-def _structured(post: Post, newsletter: Newsletter, request: Request) -> str:
-    """JSON-LD of a letter: Mastodon's card takes its headline from it (federation.md 5.4)."""
-    links = services_of(request).links
-    image = image_of(post, links)
-    document: dict[str, Any] = {
-        "@context": "https://schema.org",
-        "@type": "NewsArticle",
-        "headline": post.title,
-        "description": post.summary,
-        "inLanguage": post.language,
-        "url": links.letter(post.slug),
-        "author": {"@type": "Organization", "name": newsletter.title, "url": links.profile},
-        "publisher": {"@type": "Organization", "name": newsletter.title},
-    }
-    if post.published_at is not None:
-        document["datePublished"] = when(post.published_at)
-    if post.updated_at is not None:
-        document["dateModified"] = when(post.updated_at)
-    if image is not None:
-        document["image"] = image["url"]
-    # Inside of a script element nothing may end it.
-    return json.dumps(document, ensure_ascii=False).replace("<", "\\u003c")

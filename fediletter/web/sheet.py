@@ -22,7 +22,8 @@ from fediletter.outbound.mailing import letter_content
 from fediletter.outbound.preflight import dead_links, preflight
 from fediletter.rendering.feed import content_of
 from fediletter.rendering.mastodon import mastodon_view
-from fediletter.rendering.objects import TEASER_CAP, article_of, image_of, teaser_of
+from fediletter.rendering.objects import TEASER_CAP, article_of, image_of
+from fediletter.rendering.structured import structured_of
 from fediletter.web.census import census_of
 from fediletter.web.context import page, services_of
 from fediletter.web.desk import desk_page
@@ -68,6 +69,7 @@ async def _sheet(
     shown = replace(post, published_at=now.replace(microsecond=0))
     newsletter: Newsletter = found["newsletter"]
     article = article_of(shown, services.links, newsletter)
+    account = f"@{services.settings.account_user}@{services.settings.account_host}"
     _, text = _mail_preview(request, shown, newsletter)
     return desk_page(
         request,
@@ -75,8 +77,10 @@ async def _sheet(
         status=status,
         post=post,
         problems=rules.check_draft(typed_from(post).draft, publishing=True) | problems,
-        mastodon=mastodon_view(article, card_description=post.summary or teaser_of(post)),
-        account=f"@{services.settings.account_user}@{services.settings.account_host}",
+        mastodon=mastodon_view(
+            article, structured_of(shown, newsletter, services.links), credit=account
+        ),
+        account=account,
         mail_text=text,
         window=publishing.second_thoughts(services.settings, post),
         windows=WINDOWS,
