@@ -59,9 +59,9 @@ async def test_a_topic_is_found_followed_and_left(shop, world):
 async def test_a_host_gets_each_activity_once_whoever_follows_what_there(shop, world):
     await _topics(shop, "Lin", "Cuir")
     ana, bo = world.peer("ana"), world.peer("bo")
-    for follow in (follow_shop(shop, ana), _follow_topic(shop, ana)):
-        await send(shop, ana, follow)
-    await send(shop, bo, _follow_topic(shop, bo))
+    await send(shop, ana, follow_shop(shop, ana))
+    for peer in (ana, bo):
+        await send(shop, peer, _follow_topic(shop, peer), inbox="/ap/inbox")
     await until(lambda: len(world.received) == 3)
     world.received.clear()
     world.at.clear()
@@ -88,7 +88,7 @@ async def test_an_edit_of_topics_and_a_withdrawal_take_the_announce_back(shop, w
     await _topics(shop, "Lin", "Cuir")
     ana = world.peer("ana")
     for name in ("lin", "cuir"):
-        await send(shop, ana, _follow_topic(shop, ana, name))
+        await send(shop, ana, _follow_topic(shop, ana, name), inbox=f"/ap/{name}/inbox")
     await until(lambda: len(world.received) == 2)
     world.received.clear()
     letter = await shop.publish("Du lin", topics=["Lin"])
