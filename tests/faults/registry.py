@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tests.faults import inbound, keeping, kills, mail_trouble, many, trouble
+from tests.faults import inbound, keeping, kills, mail_trouble, many, power, trouble
 from tests.faults.bench import Bench
 
 BOTH = ("sqlite", "postgresql")
@@ -45,6 +45,8 @@ TESTS = {
         FaultTest("FT-19", trouble.two_schedulers, 1),
         FaultTest("FT-20", trouble.leaving, 1),
         FaultTest("FT-17", many.stopped_worker, 1),
+        FaultTest("FT-4", power.power_cut, 1, databases=("sqlite",)),
+        FaultTest("FT-21", power.pauses, 50, 10),
         FaultTest("FT-25", trouble.soak, 1, databases=("sqlite",)),
     )
 }
