@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fediletter.limits import (
@@ -94,7 +95,7 @@ class Guard:
                 ]
             await send(message)
 
-        await self._app(scope, receive, with_headers)
+        await self._app(scope, _bounded(receive, _most(path)), with_headers)
 
     def _refusal(
         self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]
@@ -219,6 +220,21 @@ def _policy(path: str) -> str:
     if path.startswith(("/ap/", "/media/", "/.well-known/", "/nodeinfo/")):
         return _DOCUMENT
     return _PUBLIC
+
+
+def _bounded(receive: Receive, most: int) -> Receive:
+    """Octets are counted as they come: a chunked body announces no length (L-2, WE-17)."""
+    left = most
+
+    async def counted() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise HTTPException(413)
+        return message
+
+    return counted
 
 
 def _most(path: str) -> int:

@@ -16,7 +16,12 @@ from starlette.responses import RedirectResponse, Response
 from fediletter.errors import AppError
 from fediletter.founders import people
 from fediletter.founders.passwords import hash_password, is_password, problem_with
-from fediletter.limits import LOGINS_PER_ACCOUNT, LOGINS_PER_PREFIX, SESSION_ABSOLUTE
+from fediletter.limits import (
+    DESK_FORM_BYTES,
+    LOGINS_PER_ACCOUNT,
+    LOGINS_PER_PREFIX,
+    SESSION_ABSOLUTE,
+)
 from fediletter.mail.addresses import BadAddress, parse_address
 from fediletter.settings import Settings
 from fediletter.web.context import page, services_of
@@ -73,8 +78,14 @@ def cookie_name(settings: Settings) -> str:
 
 async def _ask_to_log_in(request: Request) -> Response:
     """To the login page; what was typed travels along, so that nothing is lost."""
-    if request.method == "GET":
+    if request.method in ("GET", "HEAD"):
         return RedirectResponse(f"/desk/login?next={quote(request.url.path)}", 303)
+    if int(request.headers.get("content-length", DESK_FORM_BYTES + 1)) > DESK_FORM_BYTES:
+        raise AppError(  # Files of somebody unknown are not even read.
+            413,
+            "You were logged out, and files cannot wait for you.",
+            "Log in, then choose the files again.",
+        )
     form = await read_form(request)
     kept = [
         (name, value)
