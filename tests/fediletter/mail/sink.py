@@ -45,6 +45,7 @@ class Sink:
     connections: int = 0
     _seen: Counter[str] = field(default_factory=Counter)
     _talks: set[asyncio.Task[None]] = field(default_factory=set)
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     @property
     def recipients(self) -> list[str]:
@@ -65,9 +66,14 @@ class Sink:
             for talk in self._talks:
                 talk.cancel()
             await asyncio.gather(*self._talks, return_exceptions=True)
+            for writer in self._writers:  # A talk cancelled before its first step closed nothing.
+                writer.transport.abort()
+            self._writers.clear()
+            await asyncio.sleep(0)
 
     def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._writers.add(writer)
         talk = asyncio.create_task(self._talk(reader, writer))
         self._talks.add(talk)
         talk.add_done_callback(self._talks.discard)
@@ -79,6 +85,7 @@ class Sink:
             pass  # The client has gone; what it left is in `discarded`.
         finally:
             writer.transport.abort()
+            self._writers.discard(writer)
 
     def count(self, step: str) -> int:
         self._seen[step] += 1
