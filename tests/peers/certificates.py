@@ -1,4 +1,4 @@
-"""A private certificate authority for a test, and a certificate for 127.0.0.1."""
+"""A private certificate authority for a test, and a certificate for 127.0.0.1 and localhost."""
 
 import ipaddress
 from datetime import UTC, datetime, timedelta
@@ -35,12 +35,12 @@ def make_certificates(folder: Path) -> tuple[Path, Path, Path]:
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(authority_key, hashes.SHA256())
     )
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
     own = (
         certificate(
             x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")]), key.public_key()
         )
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     paths = folder / "authority.pem", folder / "own.pem", folder / "own.key"

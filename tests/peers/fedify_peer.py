@@ -30,6 +30,7 @@ class FedifyPeer:
 
     def __init__(self, port: int, client: httpx.AsyncClient) -> None:
         self.actor = f"http://127.0.0.1:{port}/users/reader"
+        self.courier = f"http://127.0.0.1:{port}/users/courier"
         self._client = client
 
     async def ask(self, action: str, **values: str) -> dict[str, Any]:

@@ -1,19 +1,25 @@
 // A real fediverse server that we did not write, for the tests: Fedify, with one actor and a control
 // port. Usage: node peer.mjs PORT CONTROL_PORT; FIRST_KNOCK=cavage|rfc9421. Ends when stdin closes.
+// Authorized fetch is on: the reader's documents go to signed requests only.
 import { createServer } from "node:http";
 import { Temporal } from "@js-temporal/polyfill";
-import { createFederation, generateCryptoKeyPair, MemoryKvStore } from "@fedify/fedify";
 import {
-  Activity, Announce, Create, Delete, Endpoints, Follow, isActor, Like, Note, Person,
-  PUBLIC_COLLECTION, Tombstone, Undo, Update,
+  createFederation, generateCryptoKeyPair, MemoryKvStore, parseNodeInfo, signRequest, verifyObject,
+} from "@fedify/fedify";
+import {
+  Activity, Announce, Block, Create, Delete, EmojiReact, Endpoints, Flag, Follow, isActor, Like,
+  Move, Note, Person, PUBLIC_COLLECTION, QuoteRequest, Tombstone, Undo, Update,
 } from "@fedify/vocab";
 
 const [port, control] = process.argv.slice(2).map(Number);
 const origin = `http://127.0.0.1:${port}`;
 const knock = { cavage: "draft-cavage-http-signatures-12", rfc9421: "rfc9421" };
 const received = [];
+const raw = [];
 const notes = new Map();
-let keys;
+const sent = new Map();
+const keys = new Map();
+const people = ["reader", "courier"];
 
 const federation = createFederation({
   kv: new MemoryKvStore(),
@@ -24,7 +30,7 @@ const federation = createFederation({
 
 federation
   .setActorDispatcher("/users/{identifier}", async (ctx, identifier) => {
-    if (identifier !== "reader") return null;
+    if (!people.includes(identifier)) return null;
     const pairs = await ctx.getActorKeyPairs(identifier);
     return new Person({
       id: ctx.getActorUri(identifier),
@@ -36,15 +42,24 @@ federation
       assertionMethods: pairs.map((pair) => pair.multikey),
     });
   })
-  .setKeyPairsDispatcher(async () => {
-    keys ??= [
-      await generateCryptoKeyPair("RSASSA-PKCS1-v1_5"),
-      await generateCryptoKeyPair("Ed25519"),
-    ];
-    return keys;
-  });
+  .setKeyPairsDispatcher(async (_ctx, identifier) => {
+    if (!keys.has(identifier)) {
+      keys.set(identifier, [
+        await generateCryptoKeyPair("RSASSA-PKCS1-v1_5"),
+        await generateCryptoKeyPair("Ed25519"),
+      ]);
+    }
+    return keys.get(identifier);
+  })
+  .authorize(signed);
 
-federation.setObjectDispatcher(Note, "/notes/{id}", (_ctx, values) => notes.get(values.id) ?? null);
+federation
+  .setObjectDispatcher(Note, "/notes/{id}", (_ctx, values) => notes.get(values.id) ?? null)
+  .authorize(signed);
+
+async function signed(ctx) {
+  return (await ctx.getSignedKey()) !== null;
+}
 
 // Listeners run only for activities whose signature Fedify has verified.
 federation
@@ -58,6 +73,8 @@ federation
 
 async function serve(request, response) {
   const body = await read(request);
+  if (request.method === "POST") raw.push(body.toString());
+  if (request.url === "/courier") return response.writeHead(202).end();
   const answer = await federation.fetch(
     new Request(`${origin}${request.url}`, {
       method: request.method,
@@ -96,6 +113,22 @@ async function authorOf(object) {
   return found;
 }
 
+// About an object of theirs: told to its author, remembered so that it can be undone.
+async function tell(kind, Class, object, values = {}) {
+  const found = await find(object);
+  const activity = new Class({ id: fresh(kind), actor: myself, object: found.id, ...values });
+  sent.set(activity.id.href, { activity, author: await authorOf(found) });
+  await ctx.sendActivity(me, sent.get(activity.id.href).author, activity);
+  return { id: activity.id.href };
+}
+
+async function aboutActor(kind, Class, target, values) {
+  const actor = await find(target);
+  const activity = new Class({ id: fresh(kind), actor: myself, ...values(actor) });
+  await ctx.sendActivity(me, actor, activity);
+  return { id: activity.id.href };
+}
+
 function noteOf(id, content, author, target, updated) {
   const note = new Note({
     id: ctx.getObjectUri(Note, { id }),
@@ -128,19 +161,83 @@ const actions = {
     await ctx.sendActivity(me, actor, new Undo({ id: fresh("undo"), actor: myself, object }));
     return {};
   },
-  async like({ object }) {
-    const found = await find(object);
-    const like = new Like({ id: fresh("like"), actor: myself, object: found.id });
-    await ctx.sendActivity(me, await authorOf(found), like);
-    return { like: like.id.href };
-  },
-  async boost({ object }) {
-    const found = await find(object);
-    const boost = new Announce({
-      id: fresh("boost"), actor: myself, object: found.id, to: PUBLIC_COLLECTION,
-    });
-    await ctx.sendActivity(me, await authorOf(found), boost);
+  like: ({ object }) => tell("like", Like, object),
+  react: ({ object }) => tell("react", EmojiReact, object, { content: "🎉" }),
+  boost: ({ object }) => tell("boost", Announce, object, { to: PUBLIC_COLLECTION }),
+  async undo({ id }) {
+    const { activity, author } = sent.get(id);
+    const undo = new Undo({ id: fresh("undo"), actor: myself, object: activity });
+    await ctx.sendActivity(me, author, undo);
     return {};
+  },
+  async quote({ object }) {
+    const id = String(++count);
+    notes.set(id, new Note({
+      id: ctx.getObjectUri(Note, { id }), attribution: myself, content: "<p>Lisez</p>",
+      to: PUBLIC_COLLECTION, quoteUrl: new URL(object),
+    }));
+    return tell("quote", QuoteRequest, object, { instrument: notes.get(id).id });
+  },
+  async vote({ object, name }) {
+    const author = await authorOf(await find(object));
+    const note = new Note({
+      id: fresh("vote"), attribution: myself, name, replyTarget: new URL(object), to: author.id,
+    });
+    await ctx.sendActivity(me, author, new Create({
+      id: fresh("create"), actor: myself, object: note, to: author.id,
+    }));
+    return {};
+  },
+  block: ({ target }) => aboutActor("block", Block, target, (actor) => ({ object: actor.id })),
+  flag: ({ target, object, content }) => aboutActor("flag", Flag, target, (actor) => (
+    { objects: [actor.id, new URL(object)], content }
+  )),
+  move: ({ target }) => aboutActor("move", Move, target, () => (
+    { object: myself, target: ctx.getActorUri("courier") }
+  )),
+  // What the reader sent to the courier, with its proof, handed on and signed by the courier.
+  async carried({ object, content, forged }) {
+    const author = await authorOf(await find(object));
+    const note = noteOf(String(++count), content, author, object);
+    const create = new Create({
+      id: fresh("create"), actor: myself, object: note, to: PUBLIC_COLLECTION, cc: author.id,
+    });
+    const at = raw.length;
+    const inboxId = new URL(`${origin}/courier`);
+    await ctx.sendActivity(me, { id: ctx.getActorUri("courier"), inboxId }, create);
+    const body = raw[at];
+    const courier = (await ctx.getActorKeyPairs("courier"))[0];
+    const request = new Request(author.inboxId, {
+      method: "POST",
+      headers: { "Content-Type": "application/activity+json" },
+      body: forged ? body.replace(content, "autre chose") : body,
+    });
+    const spec = knock[process.env.FIRST_KNOCK ?? "cavage"];
+    const answer = await fetch(await signRequest(request, courier.privateKey, courier.keyId, {
+      spec,
+    }));
+    return { status: answer.status, id: note.id.href };
+  },
+  async nodeinfo({ origin }) {
+    // Fedify's own look-up refuses private addresses whatever it is told; its strict reader is used.
+    const listed = await (await fetch(`${origin}/.well-known/nodeinfo`)).json();
+    const versions = listed.links.filter((link) => link.rel.includes("nodeinfo.diaspora.software"));
+    const found = await Promise.all(versions.map(async (link) => {
+      return parseNodeInfo(await (await fetch(link.href)).json());
+    }));
+    return { found: found.map((one) => [one.software.name, one.protocols]) };
+  },
+  // Whether Fedify finds a proof by its own actor in what came; null if the activity never came.
+  async proven({ id }) {
+    const document = raw.map((one) => JSON.parse(one)).find((one) => one.id === id);
+    if (document === undefined) return { proven: null };
+    const loaders = { documentLoader: ctx.documentLoader, contextLoader: ctx.contextLoader };
+    const changed = { ...document, published: "2020-01-01T00:00:00Z" };
+    return {
+      proven: document.proof !== undefined
+        && (await verifyObject(Activity, document, loaders)) !== null,
+      changed: (await verifyObject(Activity, changed, loaders)) !== null,
+    };
   },
   async reply({ object, content }) {
     const author = await authorOf(await find(object));
