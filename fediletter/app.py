@@ -13,7 +13,8 @@ from fediletter.inbound.receive import Receiver
 from fediletter.installation import open_store
 from fediletter.keyring import KeyRing
 from fediletter.links import Links
-from fediletter.mail.domains import AnyDomain
+from fediletter.mail.dns import Dns
+from fediletter.mail.domains import AnyDomain, KnownDomains
 from fediletter.mail.relay import open_mailer
 from fediletter.newsletter.tokens import Tokens
 from fediletter.sealing import load_vault
@@ -36,6 +37,7 @@ def build_services(settings: Settings) -> Services:
     """
     vault = load_vault(settings.secret_file)
     store = open_store(settings)
+    clock = SystemClock()
     links = Links(settings.base_url, settings.account_user)
     return Services(
         settings=settings,
@@ -48,12 +50,15 @@ def build_services(settings: Settings) -> Services:
             )
         ),
         mailer=open_mailer(settings.smtp_url),
-        domains=AnyDomain(),
+        # The catcher and laboratories write to domains that do not exist.
+        domains=AnyDomain()
+        if settings.is_laboratory or settings.smtp_url.startswith("maildir:")
+        else KnownDomains(Dns(), clock),
         vault=vault,
         tokens=Tokens(vault),
         keyring=KeyRing(store, vault, links),
         links=links,
-        clock=SystemClock(),
+        clock=clock,
     )
 
 

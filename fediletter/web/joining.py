@@ -127,6 +127,11 @@ def wording(words: Words, newsletter: Newsletter, topics: list[Topic]) -> str:
     if topics:
         lines.append(_(LEGEND))
         lines += [f"[ ] {topic.name} {topic.description}".rstrip() for topic in topics]
+    lines += [
+        _("How often?"),
+        f"( ) {_('Each letter as it comes out')}",
+        f"( ) {_('One mail a month with all of them')}",
+    ]
     lines += [f"{_(CONSENT)} {_('What we keep about you')}", f"[{_('Send me a confirmation')}]"]
     return "\n".join(lines)
 
