@@ -131,11 +131,12 @@ _SOURCES = (
         left=("email_blacklisted", "blacklist"),
         confirmed=("added_time",),
     ),
+    Source("Keila", "email", frozenset({"external id", "status"}), status="status"),
     Source("CSV", "email", frozenset()),
 )
 _LEFT_STATES = frozenset(
-    "left suppressed blocklisted disabled unsubscribed removed undeliverable complained "
-    "blocked".split()
+    "left suppressed blocklisted disabled unsubscribed removed undeliverable unreachable "
+    "complained blocked".split()
 )
 _PENDING_STATES = frozenset({"pending", "unactivated"})
 
