@@ -66,12 +66,18 @@ class Timetable:
         self._scheduler.shutdown(wait=False)
 
     def mind_the_clock(self) -> None:
-        """Called with each beat: after a jump of the wall clock every job looks at once."""
-        drift = self._offset()
-        if abs(drift - self._drift) > _JUMP.total_seconds():
+        """Called with each beat: after a jump of the wall clock every job looks at once.
+
+        Two jumps that cancel out between beats leave no drift, but jobs that were set for a time
+        which is far off now.
+        """
+        now, drift = self._services.clock.now(), self._offset()
+        jobs = self._scheduler.get_jobs()
+        stranded = any(job.next_run_time - now > job.trigger.interval + _JUMP for job in jobs)
+        if stranded or abs(drift - self._drift) > _JUMP.total_seconds():
             _log.warning("the clock jumped", extra={"seconds": round(drift - self._drift)})
-            for job in self._scheduler.get_jobs():
-                job.modify(next_run_time=self._services.clock.now())
+            for job in jobs:
+                job.modify(next_run_time=now)
         self._drift = drift
 
     def _offset(self) -> float:

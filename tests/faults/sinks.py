@@ -71,10 +71,12 @@ class MailSink:
         talk = Talk(len(self.log))
         self.open += 1
         self.most_open = max(self.most_open, self.open)
-        with contextlib.suppress(HangUp, ConnectionError, asyncio.IncompleteReadError):
-            await self._talk(talk, reader, writer)
-        self.open -= 1
-        writer.transport.abort()
+        try:
+            with contextlib.suppress(HangUp, ConnectionError, asyncio.IncompleteReadError):
+                await self._talk(talk, reader, writer)
+        finally:
+            self.open -= 1
+            writer.transport.abort()
 
     async def _talk(
         self, talk: Talk, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
