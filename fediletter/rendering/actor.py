@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from fediletter.keyring import OwnActor
 from fediletter.links import Links
+from fediletter.newsletter.fields import fields_of
 from fediletter.rendering.objects import when
 from storage.newsletters import Newsletter
 from storage.times import from_ms
@@ -174,9 +175,7 @@ def _base(own: OwnActor, links: Links, type: str, created_at: datetime) -> Docum
 
 def profile_fields(newsletter: Newsletter) -> list[tuple[str, str]]:
     """Names and values of the profile's fields, the shop's address first."""
-    fields = [
-        (field["name"], field["value"]) for field in json.loads(newsletter.profile_fields_json)
-    ]
+    fields = fields_of(newsletter.profile_fields_json)
     if newsletter.shop_url:
         fields.insert(0, (newsletter.title, newsletter.shop_url))
     return fields

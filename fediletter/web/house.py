@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from fediletter.errors import AppError, FormError
 from fediletter.mail.addresses import BadAddress, parse_address
+from fediletter.newsletter.fields import FIELDS, fields_json, fields_of, problem_of
 from fediletter.newsletter.posts import hashtag_of
 from fediletter.newsletter.slugs import slug_of
 from fediletter.outbound.profile import tell_profile
@@ -96,6 +98,7 @@ async def settings_page(request: Request) -> Response:
         "settings.html",
         newsletter=newsletter,
         typed={name: getattr(newsletter, name) for name in newsletter.__dataclass_fields__},
+        fields=_padded(fields_of(newsletter.profile_fields_json)),
         problems={},
         saved=request.query_params.get("saved") == "1",
     )
@@ -117,7 +120,9 @@ async def save_settings(request: Request) -> Response:
     changes["approve_known"] = one(form, "approve_known") == "yes"
     language = one(form, "language")
     changes["language"] = language if language in LANGUAGES else newsletter.language
-    problems = _settings_problems(changes)
+    fields = _typed_fields(form)
+    changes["profile_fields_json"] = fields_json([pair for pair in fields if any(pair)])
+    problems = _settings_problems(changes) | _field_problems(fields)
     icon = file(form, "icon")
     if icon is not None and not problems:
         try:
@@ -133,6 +138,7 @@ async def save_settings(request: Request) -> Response:
             status=422,
             newsletter=newsletter,
             typed=changes,
+            fields=fields,
             problems=problems,
             saved=False,
         )
@@ -162,3 +168,26 @@ def _settings_problems(changes: dict[str, Any]) -> dict[str, str]:
     if changes["shop_url"] and not changes["shop_url"].startswith(("https://", "http://")):
         problems["shop_url"] = "Begin the address with https://."
     return problems
+
+
+def _typed_fields(form: FormData) -> list[tuple[str, str]]:
+    """The profile's fields as they stand in the form, the empty ones too."""
+
+    def said(name: str) -> str:
+        return " ".join(one(form, name).split())
+
+    numbers = range(1, FIELDS + 1)
+    return [(said(f"field_{number}_name"), said(f"field_{number}_value")) for number in numbers]
+
+
+def _field_problems(fields: list[tuple[str, str]]) -> dict[str, str]:
+    found = {
+        f"field_{number}": problem_of(name, value)
+        for number, (name, value) in enumerate(fields, 1)
+        if name or value
+    }
+    return {key: problem for key, problem in found.items() if problem}
+
+
+def _padded(fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return fields + [("", "")] * (FIELDS - len(fields))

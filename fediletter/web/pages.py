@@ -53,7 +53,7 @@ async def front(request: Request) -> Response:
         posts=found[:_ARCHIVE_PAGE],
         older=_older(found),
         topics=topics,
-        profile_links=[value for _, value in profile_fields(letter) if is_link(value)],
+        profile=[(name, value, is_link(value)) for name, value in profile_fields(letter)],
         first_page=before is None,
         covers={post.id: image_of(post, services.links) for post in found},
     )
