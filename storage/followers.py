@@ -111,6 +111,12 @@ def is_follower(tx: Tx, actor_id: ActorId, remote_actor_id: RemoteActorId) -> bo
     )
 
 
+def follows_any(tx: Tx, remote_actor_id: RemoteActorId) -> bool:
+    """Whether this actor follows any of ours."""
+    query = sa.select(follower.c.id).where(follower.c.remote_actor_id == remote_actor_id)
+    return tx.row(query.limit(1)) is not None
+
+
 def hosts_of(tx: Tx, actor_id: ActorId) -> set[str]:
     """Hosts at which somebody follows an actor of ours."""
     rows = tx.rows(

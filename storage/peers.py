@@ -162,6 +162,13 @@ def mark_moved(tx: Tx, uri: str, target: str, *, now: datetime) -> None:
     )
 
 
+def moved_at(tx: Tx, actor_id: RemoteActorId) -> datetime | None:
+    """When an actor's last Move was noted (L-32)."""
+    return from_ms(
+        tx.scalar(sa.select(remote_actor.c.moved_at).where(remote_actor.c.id == actor_id))
+    )
+
+
 def hear_from(tx: Tx, host: str, *, now: datetime) -> None:
     """A verified request came from this host."""
     moment = to_ms(now)

@@ -1,7 +1,9 @@
 """Update, Move and Flag: what changes at the other side, and what is reported to us.
 
-Sources: federation.md 9.2, 9.8; security.md IN-21, IN-31.
+Sources: federation.md 9.2, 9.8; security.md IN-21, IN-31, L-32.
 """
+
+from datetime import datetime
 
 from federation.actors import ACTOR_TYPES
 from federation.errors import DocumentGone
@@ -11,10 +13,12 @@ from federation.reading import first, id_of, ids_of, text_of, types_of
 from fediletter.inbound.facts import Apply, ignore
 from fediletter.inbound.keys import fetcher_of, snapshot_of
 from fediletter.inbound.reply import edit
+from fediletter.limits import MOVE_REST
 from fediletter.newsletter.html import plain_text
 from fediletter.services import Services
 from storage.conversations import keep_report
-from storage.peers import find_actor, keep_actor, mark_moved
+from storage.followers import follows_any
+from storage.peers import find_actor, keep_actor, mark_moved, moved_at
 from storage.store import Tx
 
 _LONGEST_COMMENT = 5000
@@ -48,17 +52,44 @@ async def update(services: Services, activity: VerifiedActivity) -> Apply:
 
 
 async def move(services: Services, activity: VerifiedActivity) -> Apply:
-    """A follower moves: noted, nothing else; the new account follows by itself (IN-31)."""
-    target = id_of(activity.document.get("target"))
+    """A follower moves: noted, nothing else; the new account follows by itself (IN-31).
+
+    Who follows nothing of ours makes us ask nobody; the target must name the origin itself, now.
+    """
+    origin, target = activity.actor, id_of(activity.document.get("target"))
+    if activity.object_id != origin or target in (None, origin):
+        return ignore("moves somebody else, or nowhere")
+    assert target is not None  # noqa: S101 (just looked at)
     now = services.clock.now()
-    if activity.object_id != activity.actor or target is None:
-        return ignore("moves somebody else")
+    wrong = await services.store.read(_why_no_move, origin, now=now)
+    if wrong is not None:
+        return ignore(wrong)
+    fetcher = await fetcher_of(services)
+    try:
+        found = await fetcher.actor(target, now=now)
+    except DocumentGone:
+        return ignore("moves to an account that is gone")
+    if found.id != target or found.moved_to is not None or origin not in found.also_known_as:
+        return ignore("moves to an account that does not name this one")
 
     def apply(tx: Tx) -> str | None:
-        mark_moved(tx, activity.actor, target, now=now)
-        return None
+        # Looked at again: another Move may have been applied while the target was asked.
+        wrong = _why_no_move(tx, origin, now=now)
+        if wrong is None:
+            mark_moved(tx, origin, target, now=now)
+        return wrong
 
     return apply
+
+
+def _why_no_move(tx: Tx, origin: str, *, now: datetime) -> str | None:
+    row = find_actor(tx, origin)
+    if row is None or not follows_any(tx, row.id):
+        return "moves, and follows nothing of ours"
+    moved = moved_at(tx, row.id)
+    if moved is not None and now - moved < MOVE_REST:
+        return "moved already in the last seven days"
+    return None
 
 
 async def flag(services: Services, activity: VerifiedActivity) -> Apply:

@@ -111,6 +111,7 @@ async def test_followers_are_exported_in_mastodons_form(shop, world):
 async def test_a_follower_who_moves_is_marked_and_not_replaced(shop, world):
     await _followed(shop, world, "ana")
     ana, target = world.peer("ana"), f"{world.base}/users/bo"
+    world.more["bo"] = {"alsoKnownAs": [ana.id]}
 
     await send(shop, ana, activity(ana, "Move", ana.id, target=target))
 

@@ -35,6 +35,7 @@ federation
     return new Person({
       id: ctx.getActorUri(identifier),
       preferredUsername: identifier,
+      aliases: identifier === "courier" ? [ctx.getActorUri("reader")] : [],
       name: "A reader on Fedify",
       inbox: ctx.getInboxUri(identifier),
       endpoints: new Endpoints({ sharedInbox: ctx.getInboxUri() }),
