@@ -11,6 +11,7 @@ BODY_SECONDS = 30.0  # L-3
 PUBLIC_FORM_BYTES = 64 << 10  # L-2
 DESK_FORM_BYTES = 1 << 20  # L-2
 HEAD_BYTES = 16 << 10  # L-4
+HEAD_LINES = 100  # L-4
 FORM_FIELDS = 100  # L-5
 DUPLICATES_KEPT = timedelta(days=30)  # L-7
 NEGATIVE_KEY_CACHE = timedelta(minutes=10)  # L-10
@@ -22,6 +23,7 @@ PAGES_PER_CALLER = (300, timedelta(minutes=5))  # L-16
 STRANGERS = 10_000  # FE-16: actors kept who neither follow nor said anything
 
 REMOTE_HTML_BYTES = 32 << 10  # L-20
+SANITISER_SECONDS = 1.0  # L-29
 REPLIES_PER_ACTOR_HOUR = 30  # L-25
 REPLIES_PER_ISSUE = 5000  # L-25
 REPLY_DEPTH = 10  # L-26

@@ -1,8 +1,11 @@
 """Create: an answer to a letter of ours, or to an answer below one.
 
-Sources: federation.md 9.2, 9.5; security.md IN-19, IN-20, IN-32, IN-33, L-25, L-26.
+Sources: federation.md 9.2, 9.5; security.md IN-19, IN-20, IN-32, IN-33, HT-5, L-25, L-26,
+L-29.
 """
 
+import asyncio
+import logging
 from datetime import datetime
 from typing import Any
 
@@ -25,8 +28,15 @@ from fediletter.limits import (
     REPLIES_PER_ACTOR_HOUR,
     REPLIES_PER_ISSUE,
     REPLY_DEPTH,
+    SANITISER_SECONDS,
 )
-from fediletter.newsletter.html import from_remote, plain_name
+from fediletter.newsletter.html import (
+    SafeHtml,
+    from_remote,
+    paragraphs_of,
+    plain_name,
+    without_tags,
+)
 from fediletter.services import Services
 from storage.conversations import (
     NewReply,
@@ -43,6 +53,7 @@ from storage.received import is_buried
 from storage.store import Tx
 
 _KINDS = frozenset({"Note", "Article", "Page", "Question", "Image", "Video", "Audio"})
+_log = logging.getLogger("fediletter.inbound")
 
 
 async def create(services: Services, activity: VerifiedActivity) -> Apply:
@@ -57,7 +68,7 @@ async def create(services: Services, activity: VerifiedActivity) -> Apply:
     assert isinstance(note, dict)  # noqa: S101 (just looked at)
     fetched = await actor_now(services, activity.actor)
     now = services.clock.now()
-    content = content_of(note)
+    content = await content_of(note)
 
     def apply(tx: Tx) -> str | None:
         uri = id_of(note)
@@ -126,10 +137,19 @@ def _place(
     return None
 
 
-def content_of(note: dict[str, Any]) -> str:
-    """What the note says, sanitised."""
+async def content_of(note: dict[str, Any]) -> SafeHtml:
+    """What the note says, sanitised beside the event loop; as plain text if that takes too long.
+
+    Whatever the sanitiser does with it: what somebody wrote is neither lost nor waited for (HT-5).
+    """
     markup = text_of(note, "content", longest=2 * REMOTE_HTML_BYTES)
-    return from_remote(markup or text_of(note, "name", longest=500))
+    markup = markup or text_of(note, "name", longest=500)
+    try:
+        async with asyncio.timeout(SANITISER_SECONDS):
+            return await asyncio.to_thread(from_remote, markup)
+    except Exception as trouble:  # noqa: BLE001 (logged; the words are kept)
+        _log.warning("an answer is shown as plain text", extra={"kind": type(trouble).__name__})
+        return paragraphs_of(without_tags(markup[:REMOTE_HTML_BYTES]))
 
 
 def published_of(note: dict[str, Any], now: datetime) -> datetime:
@@ -141,7 +161,7 @@ async def edit(services: Services, activity: VerifiedActivity, note: dict[str, A
     """An Update of a kept answer by its author; of an unknown one it is a Create."""
     uri = id_of(note)
     now = services.clock.now()
-    content = content_of(note)
+    content = await content_of(note)
     as_new = await create(services, activity)
 
     def apply(tx: Tx) -> str | None:

@@ -189,6 +189,11 @@ def plain_text(markup: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
+def without_tags(markup: str) -> str:
+    """Text of HTML by one pass alone, for when the sanitiser fails; it is not safe HTML."""
+    return entities.unescape(re.sub("<[^<>]*>", "\n", _INVISIBLE.sub("", _CONTROL.sub("", markup))))
+
+
 def plain_name(text: str, longest: int) -> str:
     """A remote name or title: one line of plain text without invisible or directional marks."""
     return " ".join(_INVISIBLE.sub("", _CONTROL.sub(" ", text)).split())[:longest]
