@@ -164,9 +164,9 @@ def mark_moved(tx: Tx, uri: str, target: str, *, now: datetime) -> None:
 
 def moved_at(tx: Tx, actor_id: RemoteActorId) -> datetime | None:
     """When an actor's last Move was noted (L-32)."""
-    return from_ms(
-        tx.scalar(sa.select(remote_actor.c.moved_at).where(remote_actor.c.id == actor_id))
-    )
+    query = sa.select(remote_actor.c.moved_at).where(remote_actor.c.id == actor_id)
+    found: int | None = tx.scalar(query)
+    return from_ms(found)
 
 
 def hear_from(tx: Tx, host: str, *, now: datetime) -> None:

@@ -15,10 +15,7 @@ RULES = [
     *(f"D{number:02}" for number in range(1, 8)),
     *(f"P{number:02}" for number in range(1, 17)),
     *(f"L-{number}" for number in (1, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)),
-    *(
-        f"L-{number}"
-        for number in (*range(20, 33), *range(40, 45))
-    ),
+    *(f"L-{number}" for number in (*range(20, 33), *range(40, 45))),
 ]
 
 
