@@ -30,9 +30,7 @@ mynetworks = 127.0.0.0/8
 relayhost =
 default_transport = error:nothing leaves this machine
 relay_transport = error:nothing leaves this machine
-virtual_mailbox_domains = readers.test
 virtual_mailbox_base = {folder}/mail
-virtual_mailbox_maps = static:all/
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
 virtual_minimum_uid = 1
@@ -43,6 +41,22 @@ alias_maps =
 local_recipient_maps =
 maillog_file = {folder}/log
 maillog_file_prefixes = {folder}
+"""
+_READERS = """
+virtual_mailbox_domains = readers.test
+virtual_mailbox_maps = static:all/
+"""
+_DOOR = """
+recipient_delimiter = +
+virtual_mailbox_domains = shop.test
+virtual_mailbox_maps = texthash:{folder}/etc/fediletter
+virtual_transport = lmtp:inet:{lmtp}
+transport_maps = inline:{{ {{ far.test = smtp:[127.0.0.1]:{far} }} }}
+"""
+_OURS = """
+news@shop.test    x
+bounce@shop.test  x
+leave@shop.test   x
 """
 _REFUSED = """
 unknown@readers.test 550 5.1.1 no such reader
@@ -60,6 +74,8 @@ trace unix - - n - 0 bounce
 error unix - - n - - error
 retry unix - - n - - error
 virtual unix - n n - - virtual
+smtp unix - - n - - smtp
+lmtp unix - - n - - lmtp
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
@@ -81,8 +97,12 @@ class Postfix:
 
 
 @contextlib.asynccontextmanager
-async def running_postfix() -> AsyncIterator[Postfix]:
-    """A Postfix until the block ends: `unknown@readers.test` is 550, `slow@readers.test` 451."""
+async def running_postfix(lmtp: str = "", far: int = 0) -> AsyncIterator[Postfix]:
+    """A Postfix until the block ends: `unknown@readers.test` is 550, `slow@readers.test` 451.
+
+    With `lmtp` it is the MX of shop.test, as deploy/README.md sets it up, and hands what comes for
+    it to that door; mail to far.test goes to port `far`, whatever that answers.
+    """
     need_root()
     postfix = need("Postfix", "postfix")
     daemons = Path("/usr/lib/postfix/sbin")
@@ -100,9 +120,13 @@ async def running_postfix() -> AsyncIterator[Postfix]:
         "uid": owner.pw_uid,
         "gid": owner.pw_gid,
         "port": port,
+        "lmtp": lmtp,
+        "far": far,
     }
+    main = _MAIN + (_DOOR if lmtp else _READERS)
     (folder / "etc" / "refused").write_text(_REFUSED)
-    (folder / "etc" / "main.cf").write_text(_MAIN.format(**values))
+    (folder / "etc" / "main.cf").write_text(main.format(**values))
+    (folder / "etc" / "fediletter").write_text(_OURS)
     (folder / "etc" / "master.cf").write_text(_MASTER.format(**values))
 
     async def control(*words: str) -> None:
