@@ -184,19 +184,54 @@ def recent_from_host(tx: Tx, host: str, *, now: datetime) -> int:
     )
 
 
-def count_followers(tx: Tx, actor_id: ActorId) -> int:
-    """Accepted followers of an actor of ours."""
+def count_followers(tx: Tx, actor_id: ActorId, *, state: str = "accepted") -> int:
+    """Followers of an actor of ours: accepted ones, or those who wait (`parked`)."""
     return int(
         tx.scalar(
             sa.select(sa.func.count()).where(
-                follower.c.actor_id == actor_id, follower.c.state == "accepted"
+                follower.c.actor_id == actor_id, follower.c.state == state
             )
         )
     )
 
 
+def decide_parked(
+    tx: Tx, actor_id: ActorId, follower_id: int, *, accepted: bool
+) -> tuple[str, str] | None:
+    """Accept a parked follower, or forget it (IN-29).
+
+    Returns:
+        Ids of the actor and of its newest Follow; None if it waits no more.
+    """
+    row = tx.row(
+        sa.select(remote_actor.c.uri, follower.c.follow_uri)
+        .join(follower, follower.c.remote_actor_id == remote_actor.c.id)
+        .where(
+            follower.c.id == follower_id,
+            follower.c.actor_id == actor_id,
+            follower.c.state == "parked",
+            remote_actor.c.deleted_at.is_(None),
+        )
+        .with_for_update()
+    )
+    if row is None:
+        return None
+    here = follower.c.id == follower_id
+    if accepted:
+        tx.execute(sa.update(follower).where(here).values(state="accepted"))
+    else:
+        tx.execute(sa.delete(follower).where(here))
+    return row[0], row[1]
+
+
 def list_followers(
-    tx: Tx, actor_id: ActorId, *, limit: int, before: int | None = None, search: str = ""
+    tx: Tx,
+    actor_id: ActorId,
+    *,
+    limit: int,
+    before: int | None = None,
+    search: str = "",
+    state: str = "accepted",
 ) -> list[Follower]:
     """Followers, the newest first, beyond the id `before`; `search` matches name, user, host."""
     query = (
@@ -211,7 +246,7 @@ def list_followers(
             follower.c.at,
         )
         .join(remote_actor, remote_actor.c.id == follower.c.remote_actor_id)
-        .where(follower.c.actor_id == actor_id)
+        .where(follower.c.actor_id == actor_id, follower.c.state == state)
         .order_by(follower.c.id.desc())
         .limit(limit)
     )

@@ -1,9 +1,10 @@
 """The desk: who reads, how their number grows, and lists from elsewhere.
 
-Sources: issue 6.3; email.md IM-1 to IM-6; security.md ME-9, WE-15.
+Sources: issue 6.3; email.md IM-1 to IM-6; security.md IN-29, ME-9, WE-15.
 """
 
 import asyncio
+import re
 import secrets
 import tempfile
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from fediletter.errors import AppError
 from fediletter.importing import Report, import_file
+from fediletter.inbound import parked
 from fediletter.web.census import census_of
 from fediletter.web.chart import chart_of
 from fediletter.web.context import services_of
@@ -54,7 +56,12 @@ async def readers(request: Request) -> Response:
             found = list(
                 followers.list_followers(tx, own.id, limit=_PAGE, before=before, search=search)
             )
-        return {"newsletter": get_newsletter(tx), "people": found}
+        return {
+            "newsletter": get_newsletter(tx),
+            "people": found,
+            "waiting": followers.list_followers(tx, own.id, limit=_PAGE, state="parked"),
+            "count_waiting": followers.count_followers(tx, own.id, state="parked"),
+        }
 
     return desk_page(
         request,
@@ -68,6 +75,26 @@ async def readers(request: Request) -> Response:
         chart=chart_of(counted, now=services.clock.now()),
         **await services.store.read(look),
     )
+
+
+@at_desk
+async def decide(request: Request) -> Response:
+    """Accept or refuse followers who wait for a decision (IN-29)."""
+    form = await read_form(request)
+    chosen = form.getlist("follower")
+    ids = [int(it) for it in chosen if isinstance(it, str) and re.fullmatch("[0-9]{1,18}", it)]
+    action = one(form, "action")
+    if action not in ("accept", "refuse") or not ids:
+        raise AppError(
+            422, "Choose whom to accept or to refuse.", "Go back, reload, send it again."
+        )
+    await parked.decide(
+        services_of(request),
+        ids,
+        accepted=action == "accept",
+        founder_id=session_at(request).founder.id,
+    )
+    return RedirectResponse("/desk/readers?channel=fediverse", 303)
 
 
 # --- lists from elsewhere --------------------------------------------------------------------

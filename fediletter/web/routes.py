@@ -123,6 +123,7 @@ ROUTES: list[BaseRoute] = [
     Route("/desk/blocks", answers.blocked),
     Route("/desk/blocks", answers.block, methods=["POST"]),
     Route("/desk/readers", readers.readers),
+    Route("/desk/readers/waiting", readers.decide, methods=["POST"]),
     Route("/desk/readers/import", readers.import_page),
     Route("/desk/readers/import", readers.import_list, methods=["POST"]),
     Route("/desk/readers/import/{token}", readers.import_view),
