@@ -6,8 +6,9 @@ in name or summary is markup. Headings become bold paragraphs. The link loses it
 after thirty characters. The card is made from the page behind the link: its JSON-LD first, then
 its Open Graph tags. Hashtags that the text does not hold stand in a bar below it.
 
-Sources: federation.md 5.2 (steps 5 to 8), 5.4; Mastodon's status_parser.rb, text_formatter.rb,
-sanitize_config.rb, link_details_extractor.rb and hashtag_bar, read for their rules.
+Sources: federation.md 5.2 (steps 5 to 8) and 5.4, which state Mastodon's rules and name its files.
+Of those only an older version of status_parser.rb was at hand to compare with; the rest follows
+those two sections. No running Mastodon was asked.
 """
 
 import html
@@ -43,15 +44,17 @@ class MastodonView:
     link_shown: str
     html: SafeHtml
     hashtags: tuple[str, ...]
-    card: Card
+    card: Card | None  # None: the page behind the link is not open to all.
 
 
-def mastodon_view(article: Document, structured: Document, *, credit: str | None) -> MastodonView:
+def mastodon_view(
+    article: Document, structured: Document | None, *, credit: str | None
+) -> MastodonView:
     """Convert an Article.
 
     Args:
         article: As federated.
-        structured: JSON-LD of its page.
+        structured: JSON-LD of its page; None if nobody is shown a page.
         credit: The handle in the page's `fediverse:creator`, if the actor's `attributionDomains`
             hold the page's host.
     """
@@ -69,7 +72,7 @@ def mastodon_view(article: Document, structured: Document, *, credit: str | None
         link_shown=shown_link(article["url"]),
         html=said,
         hashtags=_bar(article, plain_text(said)),
-        card=_card(article, structured, credit),
+        card=None if structured is None else _card(article, structured, credit),
     )
 
 

@@ -78,7 +78,11 @@ async def _sheet(
         post=post,
         problems=rules.check_draft(typed_from(post).draft, publishing=True) | problems,
         mastodon=mastodon_view(
-            article, structured_of(shown, newsletter, services.links), credit=account
+            article,
+            None
+            if shown.audience == "followers"
+            else structured_of(shown, newsletter, services.links),
+            credit=account,
         ),
         account=account,
         mail_text=text,

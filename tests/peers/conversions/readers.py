@@ -3,11 +3,11 @@
 Every function returns what a person sees: the fold (a content warning, closed at first), the open
 text above it, and the text behind it. They say nothing of looks.
 
-Sources, read for their rules in 2026: Mastodon `app/lib/activitypub/parser/status_parser.rb` and
-`lib/sanitize_ext/sanitize_config.rb`; GoToSocial `internal/ap/extract.go` and
-`internal/typeutils/astointernal.go`; Hollo `src/federation/post.ts` (keeps `summary` and
-`content`, reads no `name`); Misskey `ApNoteService.ts` and `NoteEntityService.ts`; a fork of
-Pleroma, `article_note_page_validator.ex`. snac2 2.94 and Hollo 0.6.12 were also seen running.
+Where each comes from: Mastodon from federation.md 5.2 (of its source only an older version of
+`status_parser.rb` was at hand); GoToSocial 0.20.0 and snac2 2.94 from the trials recorded beside
+this folder and from federation.md; Pleroma from federation.md, which read a fork of 2023; Hollo
+(`src/federation/post.ts`: keeps `summary` and `content`, reads no `name`) and Misskey
+(`ApNoteService.ts`, `NoteEntityService.ts`) from their sources.
 """
 
 from collections.abc import Callable
