@@ -120,7 +120,7 @@ async def stopped_worker(bench: Bench) -> None:
     stopped = time.monotonic()
     held = await _held_by_first(bench)
     expect(held > 0, "the first held nothing: stopped too late")
-    while (waited := time.monotonic() - stopped) < LEASE_SECONDS - 5:
+    while (waited := time.monotonic() - stopped) < LEASE_SECONDS - 12:
         expect(await _held_by_first(bench) == held, f"taken over after {waited:.0f} s already")
         await asyncio.sleep(1)
 
@@ -128,7 +128,7 @@ async def stopped_worker(bench: Bench) -> None:
         return await _held_by_first(bench) == 0
 
     bench.account.notes["taken over after s"] = round(
-        LEASE_SECONDS - 5 + await bench.until(taken_over, 40, "the second takes over"), 1
+        LEASE_SECONDS - 12 + await bench.until(taken_over, 40, "the second takes over"), 1
     )
     if bench.is_postgresql:
         await bench.done(120)
