@@ -74,7 +74,10 @@ def keep_letter(tx: Tx, new: NewLetter, *, now: datetime) -> ReplyId | None:
 
 
 def place_of(tx: Tx, message_id: str) -> tuple[PostId, ReplyId | None] | None:
-    """What a Message-ID stands for: a letter of ours, or a mail below one."""
+    """What a Message-ID stands for: a letter of ours, a mail below one, or our answer to it.
+
+    An answer's Message-ID is made of its public id.
+    """
     row = tx.row(
         sa.select(mailing.c.post_id)
         .join(delivery, delivery.c.mailing_id == mailing.c.id)
@@ -87,6 +90,15 @@ def place_of(tx: Tx, message_id: str) -> tuple[PostId, ReplyId | None] | None:
             reply.c.uri == message_id, reply.c.channel == "email"
         )
     )
+    if row is None:
+        answered = sa.select(post.c.reply_id).where(
+            post.c.public_id == message_id.rpartition("@")[0], post.c.kind == "note"
+        )
+        row = tx.row(
+            sa.select(reply.c.post_id, reply.c.id).where(
+                reply.c.id == answered.scalar_subquery(), reply.c.channel == "email"
+            )
+        )
     return None if row is None else (PostId(row[0]), ReplyId(row[1]))
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from fediletter.errors import AppError
 from fediletter.keyring import OwnActor
-from fediletter.mail.compose import Sender, compose_plain, new_message_id
+from fediletter.mail.compose import Sender, compose_plain
 from fediletter.newsletter.conversations import around
 from fediletter.outbound.publish import changed_meanwhile, new_public_id
 from fediletter.outbound.say import keep, later_than, say, tell
@@ -57,7 +57,7 @@ async def answer(
         await _by_note(services, reply, text, founder_id=founder_id)
         return
     if reply.channel == "email":
-        await _by_mail(services, reply_id, text, founder_id=founder_id)
+        await _by_mail(services, reply, text, founder_id=founder_id)
         return
     raise AppError(409, "This can only be answered where it was written.")
 
@@ -140,19 +140,7 @@ async def _by_note(
             to_email=False,
             audience=audience,
         )
-        post_id = posts.create_draft(
-            tx,
-            draft,
-            public_id=public_id,
-            slug=f"note-{public_id}",
-            kind="note",
-            now=now,
-            founder_id=founder_id,
-            answers=(reply.uri, reply.id),
-        )
-        moment = now.replace(microsecond=0)
-        posts.mark_published(tx, post_id, version=1, slug=f"note-{public_id}", published_at=moment)
-        post = posts.get_post(tx, post_id)
+        post = _publish(tx, draft, public_id, reply, now=now, founder_id=founder_id)
         outgoing = activities.create(document_of(post, services.links, around(tx, post)))
         _send(tx, outgoing, own, post, reader, audience="followers", now=now)
         audit.write(tx, "answer", subject=str(reply.id), founder_id=founder_id, now=now)
@@ -161,18 +149,34 @@ async def _by_note(
 
 
 async def _by_mail(
-    services: Services, reply_id: ReplyId, text: str, *, founder_id: FounderId | None
+    services: Services, reply: Reply, text: str, *, founder_id: FounderId | None
 ) -> None:
-    """A mail from the newsletter's address, in the thread of what the reader wrote."""
+    """A mail from the newsletter's address, in the thread of what the reader wrote.
+
+    It is kept as a direct Note that no server hears of. Its Message-ID is made of the Note's id, so
+    that a next reply finds its place (`storage.correspondence.place_of`).
+    """
     now = services.clock.now()
+    public_id = new_public_id()
     mail_from = services.settings.mail_from
 
     def work(tx: Tx) -> None:
-        person = correspondent(tx, reply_id)
+        person = correspondent(tx, reply.id)
         if person is None or person.address is None:
             raise AppError(409, "The account that wrote this is gone.")
         newsletter = get_newsletter(tx)
-        message_id = new_message_id(mail_from.rpartition("@")[2])
+        draft = Draft(
+            "",
+            "",
+            text,
+            newsletter.language,
+            to_web=False,
+            to_fediverse=False,
+            to_email=False,
+            audience="direct",
+        )
+        _publish(tx, draft, public_id, reply, now=now, founder_id=founder_id)
+        message_id = f"{public_id}@{mail_from.rpartition('@')[2]}"
         body = compose_plain(
             sender=Sender(newsletter.sender_name or newsletter.title, mail_from),
             to=person.address,
@@ -192,9 +196,35 @@ async def _by_mail(
             body=body,
             now=now,
         )
-        audit.write(tx, "answer", subject=str(reply_id), founder_id=founder_id, now=now)
+        audit.write(tx, "answer", subject=str(reply.id), founder_id=founder_id, now=now)
 
     await services.store.write(work)
+
+
+def _publish(
+    tx: Tx,
+    draft: Draft,
+    public_id: str,
+    reply: Reply,
+    *,
+    now: datetime,
+    founder_id: FounderId | None,
+) -> Post:
+    """Our Note below what it answers."""
+    slug = f"note-{public_id}"
+    post_id = posts.create_draft(
+        tx,
+        draft,
+        public_id=public_id,
+        slug=slug,
+        kind="note",
+        now=now,
+        founder_id=founder_id,
+        answers=(reply.uri, reply.id),
+    )
+    moment = now.replace(microsecond=0)
+    posts.mark_published(tx, post_id, version=1, slug=slug, published_at=moment)
+    return posts.get_post(tx, post_id)
 
 
 def _send(
@@ -227,4 +257,6 @@ def _note(tx: Tx, post_id: PostId) -> Post:
         raise AppError(404, "There is no such answer.") from gone
     if post.kind != "note" or post.state != "published":
         raise AppError(404, "There is no such answer.")
+    if not post.to_fediverse:
+        raise AppError(409, "A mail that was sent cannot be changed or taken back.")
     return post

@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from fediletter.outbound.answers import answer
-from storage.schema import delivery, reply
+from storage.schema import delivery, post, reply
 from tests.fediletter.test_coming_back import (
     bounce_address,
     mails,
@@ -53,6 +53,36 @@ async def test_a_persons_reply_is_kept_for_the_founders_and_answered_in_its_thre
     sent = next(one for one in mails(shop, "ana@reader.test") if "Merci, Ana." in one.text)
     assert dict(sent.headers)["In-Reply-To"] == "<r1@reader.test>"
     assert dict(sent.headers)["References"] == "<r1@reader.test>"
+
+    # The answer stands at the desk below what it answers; no server and no page gets to see it.
+    ours = dict(sent.headers)["Message-ID"]
+    public_id = ours.strip("<>").partition("@")[0]
+    csrf = await shop.log_in()
+    desk = (await shop.client.get("/desk/answers?state=all")).text
+    assert desk.index("le lin.") < desk.index("Merci, Ana.")
+    assert "/desk/own-answers/" not in desk
+    assert "Merci, Ana." not in (await shop.client.get("/letters/du-lin")).text
+    user = shop.settings.account_user
+    for path in (f"/ap/{user}/notes/{public_id}", f"/@{user}/{public_id}"):
+        found = await shop.client.get(path, headers={"Accept": "application/activity+json"})
+        assert found.status_code in (401, 404), path
+    note_id = await shop.services.store.read(
+        lambda tx: tx.scalar(sa.select(post.c.id).where(post.c.public_id == public_id))
+    )
+    form = {"csrf": csrf, "action": "withdraw"}
+    assert (await shop.post(f"/desk/own-answers/{note_id}", **form)).status_code == 409
+
+    again = (
+        f"From: Ana <ana@reader.test>\nSubject: Re: Du lin\nMessage-ID: <r2@reader.test>\n"
+        f"In-Reply-To: {ours}\n\nA bientot.\n"
+    )
+    await hand_over(shop, "news@shop.test", again, sender="ana@reader.test")
+    later = await shop.services.store.read(
+        lambda tx: tx.rows(
+            sa.select(reply.c.parent_id, reply.c.mention).where(reply.c.uri == "r2@reader.test")
+        )
+    )
+    assert [tuple(one) for one in later] == [(rows[0][0], False)]
 
 
 @pytest.mark.rule("BO-9")
