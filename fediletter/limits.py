@@ -89,6 +89,7 @@ MAIL_STEPS = tuple(timedelta(minutes=m) for m in (5, 15, 30, 60, 120, 240, 480, 
 MAIL_GIVES_UP = timedelta(days=4)
 DAILY = timedelta(days=1)
 JITTER = 0.2
+BLOCKING_US = (5, timedelta(days=7))  # federation.md 6: activities refused with 403; the rest
 DORMANT_KEPT = timedelta(days=30)  # Then the followers of a host that never answers are gone.
 LANE_REST = tuple(timedelta(minutes=m) for m in (1, 2, 5, 10, 30, 60))
 

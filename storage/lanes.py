@@ -24,6 +24,7 @@ from storage.times import to_ms
 from storage.wakeup import LANES
 
 MAIL_LANES = 4  # L-94: one for each connection to the relay.
+BLOCKS_US = "blocks us: it refused several letters, one after another"
 _CHUNK = 500  # Bound values in one statement.
 
 
@@ -168,11 +169,39 @@ def _ready(tx: Tx, lanes: Sequence[LaneId], *, now: datetime, urgent: bool) -> N
         tx.execute(sa.update(lane).where(lane.c.id.in_(chunk)).values(values))
 
 
+def refused_lately(tx: Tx, lane_id: LaneId, answer: str) -> set[ActivityId]:
+    """Activities that a host refused with this answer since it last took one."""
+    taken = (
+        sa.select(sa.func.coalesce(sa.func.max(delivery.c.ended_at), 0))
+        .where(delivery.c.lane_id == lane_id, delivery.c.state == "delivered")
+        .scalar_subquery()
+    )
+    rows = tx.rows(
+        sa.select(delivery.c.activity_id)
+        .distinct()
+        .where(
+            delivery.c.lane_id == lane_id,
+            delivery.c.state == "failed",
+            delivery.c.answer == answer,
+            delivery.c.ended_at > taken,
+        )
+        .limit(20)
+    )
+    return {ActivityId(row[0]) for row in rows}
+
+
 def wake_host(tx: Tx, host: str, *, now: datetime) -> None:
-    """A verified request came from this host: it lives, so its lane need not rest any longer."""
+    """A verified request came from this host: it lives, so its lane need not rest any longer.
+
+    One that blocks us rests all the same: that it speaks says nothing of what it takes.
+    """
     woken = tx.execute(
         sa.update(lane)
-        .where(lane.c.key == f"ap:{host}", lane.c.failures > 0)
+        .where(
+            lane.c.key == f"ap:{host}",
+            lane.c.failures > 0,
+            lane.c.last_error.is_distinct_from(BLOCKS_US),
+        )
         .values(
             failures=0,
             failing_since=None,

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 
 from storage.ids import ActivityId, DeliveryId, LaneId, WorkerId
-from storage.lanes import chunks
+from storage.lanes import BLOCKS_US, chunks
 from storage.schema import activity, delivery, inbox, lane
 from storage.store import Tx
 from storage.times import to_ms
@@ -94,7 +94,7 @@ class Report:
     """What a worker did with a lane that it holds.
 
     `rest` set means that the host did not answer: the lane as a whole waits. `answered` says that
-    it did, whatever it said.
+    it did, whatever it said. `blocks_us`: it answers, and rests though nothing waits in it yet.
     """
 
     lane_id: LaneId
@@ -104,6 +104,7 @@ class Report:
     rest: timedelta | None = None
     error: str | None = None
     scheme: str | None = None
+    blocks_us: bool = False
     go_on: bool = False  # Keep the lease and hand out more.
 
 
@@ -364,6 +365,19 @@ def _give_back(tx: Tx, reports: Sequence[Report], now: datetime) -> None:
 
 def _rest(tx: Tx, report: Report, next_due: Any, moment: int) -> None:
     assert report.rest is not None  # noqa: S101 (the caller asked)
+    if report.blocks_us:
+        tx.execute(
+            sa.update(lane)
+            .where(lane.c.id == report.lane_id)
+            .values(
+                leased_by=None,
+                freed=0,
+                failures=lane.c.failures + 1,
+                last_error=BLOCKS_US,
+                ready_at=moment + report.rest // timedelta(milliseconds=1),
+            )
+        )
+        return
     day = moment // _DAY_MS
     pause = moment + report.rest // timedelta(milliseconds=1)
     new_day = sa.or_(lane.c.last_failing_day.is_(None), lane.c.last_failing_day != day)

@@ -14,16 +14,19 @@ from datetime import datetime, timedelta
 
 from federation.delivery import Delivered, Gone, Outcome, Parcel, Refused, Scheme, TryLater, deliver
 from federation.network import Client
+from fediletter.limits import BLOCKING_US
 from fediletter.outbound.backoff import activity_again, rest_of
 from fediletter.outbound.look_again import look_again
 from fediletter.outbound.settler import Settler
 from fediletter.services import Services
 from storage.ids import ActivityId, ActorId
+from storage.lanes import refused_lately
 from storage.leases import Again, Claim, Ended, Errand, Report, Result, activity_parcels
 from storage.times import from_ms
 
 _ROUNDS = 10  # Batches over one connection before other lanes get the slot.
 _REFUSED = 3  # Signatures not accepted: our key or clock is wrong, or theirs (federation.md 6).
+_BLOCKED = 403
 _KEPT = 64  # Parcels in memory: a lane rarely needs more than the newest few.
 _log = logging.getLogger("fediletter.outbound")
 
@@ -72,6 +75,7 @@ class ActivitySender:
         results: list[Result] = []
         used: Scheme | None = "rfc9421" if scheme == "rfc9421" else "cavage" if scheme else None
         answered, trouble = False, None
+        refused: set[ActivityId] = set()
         for errand in errands:
             parcel, actor_id = await self._parcel(errand.activity_id)
             signer = (await self._services.keyring.by_id(actor_id)).rsa
@@ -89,6 +93,17 @@ class ActivitySender:
             if isinstance(outcome, Gone):
                 await look_again(self._services, errand)
             results.append(_result(errand, outcome, now))
+            if isinstance(outcome, Delivered):
+                refused = set()
+            elif isinstance(outcome, Refused) and outcome.status == _BLOCKED:
+                refused |= {errand.activity_id}
+                if not any(isinstance(one, Ended) and one.state == "delivered" for one in results):
+                    refused |= await self._services.store.read(
+                        refused_lately, claim.lane_id, outcome.reason
+                    )
+                most, rest = BLOCKING_US
+                if len(refused) >= most:
+                    return Report(claim.lane_id, claim.term, results, rest=rest, blocks_us=True)
         return Report(
             claim.lane_id,
             claim.term,
