@@ -139,6 +139,7 @@ _LEFT_STATES = frozenset(
     "complained blocked".split()
 )
 _PENDING_STATES = frozenset({"pending", "unactivated"})
+_PRECEDENCE = {"left": 0, "active": 1, "pending": 2}
 
 
 def import_file(
@@ -173,7 +174,9 @@ def import_file(
         raise AppError(422, "This file is too large: 200 MB at most.")
     source, rows = _read(path)
     report = Report(source.name)
-    people = list(_people(rows, source, report, confirmed=confirmed, language=language))
+    people = _strictest(
+        _people(rows, source, report, confirmed=confirmed, language=language), report
+    )
     size = path.stat().st_size
     for start in range(0, max(1, len(people)), _BATCH):
         batch = people[start : start + _BATCH]
@@ -227,6 +230,22 @@ def _decoded(raw: bytes) -> str:
     raise AppError(422, "The encoding of this file is not known.", "Save it as UTF-8.")
 
 
+def _strictest(people: Iterator[Person], report: Report) -> list[Person]:
+    """One row for each person: who left on any line has left (IM-4)."""
+    kept: dict[str, Person] = {}
+    for person in people:
+        other = kept.get(person.address.identity)
+        if other is None:
+            kept[person.address.identity] = person
+            continue
+        first, second = sorted((other, person), key=lambda one: _PRECEDENCE[one.state])
+        kept[person.address.identity] = first
+        report.refused.append(
+            Refusal(second.line, mask(str(second.address)), "This address stands here twice.")
+        )
+    return list(kept.values())
+
+
 def _people(
     rows: list[tuple[int, dict[str, str]]],
     source: Source,
@@ -235,7 +254,6 @@ def _people(
     confirmed: bool,
     language: str,
 ) -> Iterator[Person]:
-    seen: set[str] = set()
     for line, row in rows:
         text = row.get(source.email, "").strip().removeprefix("'")
         try:
@@ -245,10 +263,6 @@ def _people(
             reason = wrong.words if isinstance(wrong, BadAddress) else str(wrong)
             report.refused.append(Refusal(line, mask(text), reason))
             continue
-        if address.identity in seen:
-            report.refused.append(Refusal(line, mask(text), "This address stands here twice."))
-            continue
-        seen.add(address.identity)
         yield Person(
             line,
             address,

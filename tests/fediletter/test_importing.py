@@ -1,5 +1,6 @@
 """Lists that come in: who left elsewhere is not written to from here."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
@@ -19,8 +20,6 @@ async def test_who_left_or_cannot_be_reached_at_keila_gets_no_letter(shop, tmp_p
     path = tmp_path / "contacts.csv"
     path.write_text(f"{KEILA}ana@example.org,A,B,{{}},{status},1\n")
 
-    import asyncio
-
     report = await asyncio.to_thread(
         import_file, shop.services.store, path, shop.services.tokens, confirmed=True,
         proof="signed at the fair", dry_run=False, now=datetime.now(UTC), language="fr",
@@ -28,3 +27,19 @@ async def test_who_left_or_cannot_be_reached_at_keila_gets_no_letter(shop, tmp_p
 
     assert (report.source, report.added) == ("Keila", 1)
     assert (await person(shop, "ana@example.org")).state == state
+
+
+@pytest.mark.rule("IM-4")
+@pytest.mark.parametrize("order", [("active", "unsubscribed"), ("unsubscribed", "active")])
+async def test_who_left_on_one_line_of_a_file_is_not_active_by_another(shop, tmp_path, order):
+    path = tmp_path / "contacts.csv"
+    rows = "".join(f"ana@example.org,A,B,{{}},{status},1\n" for status in order)
+    path.write_text(KEILA + rows)
+
+    report = await asyncio.to_thread(
+        import_file, shop.services.store, path, shop.services.tokens, confirmed=True,
+        proof="signed at the fair", dry_run=False, now=datetime.now(UTC), language="fr",
+    )  # fmt: skip
+
+    assert (report.added, len(report.refused)) == (1, 1)
+    assert (await person(shop, "ana@example.org")).state == "left"
