@@ -68,7 +68,7 @@ POINTS = (
     "fan_outs.step",
     "leases.claim",
     "leases.settle",
-    "mailings.advance",
+    "send_mail._LaneCourier._record",
     "receive.Receiver._keep",
     "dispatch._apply",
     "workers.register",
@@ -85,7 +85,7 @@ async def commit_points(bench: Bench) -> None:
     kills = joined = 0
     for point in POINTS:
         for moment in ("before", "after"):
-            times = {"leases.claim": 2, "mailings.advance": 9}.get(point, 1)
+            times = {"leases.claim": 2, "send_mail._LaneCourier._record": 9}.get(point, 1)
             fail_at = f"{point}:{moment}:{times}"
             if point == "publish._commit":
                 child = await bench.publish_dying(fail_at)

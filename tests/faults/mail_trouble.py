@@ -36,22 +36,24 @@ async def closing_sink(bench: Bench) -> None:
     bench.mail.script = script
     server = await bench.serve()
     expect(await bench.publish() == 0, "publishing failed")
-    # A lane whose relay hung up rests for a minute: let it pass.
+    # A lane whose relay hung up rests, longer each time: let it pass. Meanwhile a letter in doubt
+    # may already be sent once more, so what was in doubt is noted on the way.
+    in_doubt: set[str] = set()
     for _ in range(40):
+        in_doubt |= {one.partition(" ")[0] for one in await bench.uncertain()}
         if await bench.is_done() and len(victims) == len(_STAGES):
             break
         await pass_time(bench, timedelta(minutes=2))
     await bench.done(30)
     expect(set(victims) == set(_STAGES), f"stages cut: {sorted(victims)}")
     before = bench.mail.counts()
-    in_doubt = {one.partition(" ")[0] for one in await bench.uncertain()}
+    in_doubt |= {one.partition(" ")[0] for one in await bench.uncertain()}
     # The text and its final dot leave in one write: whoever hangs up within may have both.
     expect(
         in_doubt == {victims["body"], victims["dot"], victims["taken"]},
         f"uncertain are {len(in_doubt)}, not the three that were cut after their text had left",
     )
-    expect(before[victims["taken"]] == 1, "the letter that was taken unseen")
-    expect(before[victims["dot"]] == 0, "the letter that was not taken")
+    expect(before[victims["taken"]] >= 1, "the letter that was taken unseen")
     await bench.repeat_uncertain()
     expect(await server.end() == 0, "no good end")
     account = bench.settle_accounts()
