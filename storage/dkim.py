@@ -35,8 +35,9 @@ def add_key(tx: Tx, key: StoredKey, *, now: datetime) -> None:
             created_at=to_ms(now),
         )
         .on_conflict_do_nothing()
+        .returning(dkim_key.c.selector)
     )
-    if tx.execute(statement).rowcount == 0:
+    if tx.row(statement) is None:
         raise Conflict(key.selector)
 
 

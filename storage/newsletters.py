@@ -75,8 +75,9 @@ def create_newsletter(tx: Tx, *, title: str, language: str, list_label: str, now
             id=_ONLY, title=title, language=language, list_label=list_label, created_at=to_ms(now)
         )
         .on_conflict_do_nothing()
+        .returning(newsletter.c.id)  # A row count is not to be had of an INSERT everywhere.
     )
-    if tx.execute(statement).rowcount == 0:
+    if tx.row(statement) is None:
         raise Conflict("newsletter")
 
 
