@@ -128,6 +128,7 @@ class Fetcher:
                 if response.status_code not in _MOVED:
                     return _document_in(response)
                 url = _next(url, response, seen)
+                self.network.redirects_followed += 1
         raise FetchFailed("too many redirects")
 
     async def _knock(self, client: Client, url: Url, *, now: datetime) -> httpx.Response:

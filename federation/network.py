@@ -58,6 +58,7 @@ class Network:
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._hosts: dict[str, _Turnstile] = {}  # Of requests under way: no more than those.
         self._context: _ResumingContext | None = None
+        self.redirects_followed = 0  # By this process; for whoever watches it (FE-6).
 
     @contextlib.asynccontextmanager
     async def connection(self) -> "AsyncIterator[Client]":

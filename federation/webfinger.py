@@ -108,11 +108,11 @@ async def look_up(network: Network, handle: str, *, scheme: str = "https") -> Fo
     host = resource.rpartition("@")[2]
     url = f"{scheme}://{host}/.well-known/webfinger?resource={quote(resource, safe='')}"
     async with network.connection() as client:
-        document = await _get(client, url)
+        document = await _get(network, client, url)
     return _read(document, resource)
 
 
-async def _get(client: Client, url: str) -> dict[str, Any]:
+async def _get(network: Network, client: Client, url: str) -> dict[str, Any]:
     for _ in range(4):  # WebFinger alone may cross hosts (FE-6), three times (L-40).
         try:
             response = await client.get(
@@ -127,6 +127,7 @@ async def _get(client: Client, url: str) -> dict[str, Any]:
             if url.startswith("https:") and not target.startswith("https:"):
                 raise FetchFailed("a redirect away from https")
             url = target
+            network.redirects_followed += 1
             continue
         if response.status_code != 200:
             raise FetchFailed(f"answered {response.status_code}")

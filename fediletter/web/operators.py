@@ -39,7 +39,11 @@ async def health(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """The queue in the form that Prometheus reads."""
     from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: PLC0415 (memory)
-    from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415 (the same)
+    from prometheus_client.core import (  # noqa: PLC0415 (the same)
+        CounterMetricFamily,
+        GaugeMetricFamily,
+        Metric,
+    )
     from prometheus_client.process_collector import ProcessCollector  # noqa: PLC0415 (the same)
     from prometheus_client.registry import CollectorRegistry  # noqa: PLC0415 (the same)
 
@@ -49,7 +53,7 @@ async def metrics(request: Request) -> Response:
     found = await services.store.read(queue_status, now=services.clock.now())
 
     class Queue:
-        def collect(self) -> Iterator[GaugeMetricFamily]:
+        def collect(self) -> Iterator[Metric]:
             deliveries = GaugeMetricFamily(
                 "fediletter_deliveries",
                 "Deliveries by channel and state",
@@ -61,6 +65,11 @@ async def metrics(request: Request) -> Response:
             yield deliveries
             for name, words, value in _gauges(found):
                 yield GaugeMetricFamily(f"fediletter_{name}", words, value=value)
+            yield CounterMetricFamily(
+                "fediletter_redirects_followed",
+                "Redirects of peers that this process followed",
+                value=services.network.redirects_followed,
+            )
 
     registry = CollectorRegistry()
     registry.register(Queue())

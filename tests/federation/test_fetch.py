@@ -74,8 +74,10 @@ async def test_three_redirects_are_followed_and_not_a_fourth():
             ana = ana_at(server)
             server.answers += [moved(f"/hop/{number}") for number in range(hops)]
             server.answers.append(told(ana.document()))
+            fetches = fetcher()
             if hops == 3:
-                assert (await fetcher().actor(ana.id, now=NOW)).id == ana.id
+                assert (await fetches.actor(ana.id, now=NOW)).id == ana.id
+                assert fetches.network.redirects_followed == 3, "as its metric says"
             else:
                 with pytest.raises(FetchFailed, match="too many"):
                     await fetcher().actor(ana.id, now=NOW)

@@ -37,6 +37,7 @@ async def test_metrics_count_what_waits_and_name_nobody(shop):
     await until(counted)
     found = samples((await shop.client.get("/metrics")).text)
     assert found["fediletter_workers"] == 1
+    assert found["fediletter_redirects_followed_total"] == 0
     assert found["fediletter_hosts_dormant"] == found["fediletter_oldest_waiting_seconds"] == 0
     assert found["process_resident_memory_bytes"] > 1 << 20
 
