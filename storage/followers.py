@@ -184,15 +184,23 @@ def recent_from_host(tx: Tx, host: str, *, now: datetime) -> int:
     )
 
 
-def count_followers(tx: Tx, actor_id: ActorId, *, state: str = "accepted") -> int:
-    """Followers of an actor of ours: accepted ones, or those who wait (`parked`)."""
+def count_followers(tx: Tx, actor_id: ActorId) -> int:
+    """Accepted followers of an actor of ours."""
     return int(
         tx.scalar(
             sa.select(sa.func.count()).where(
-                follower.c.actor_id == actor_id, follower.c.state == state
+                follower.c.actor_id == actor_id, follower.c.state == "accepted"
             )
         )
     )
+
+
+def count_parked(tx: Tx, actor_id: ActorId, *, most: int) -> int:
+    """Those who wait for a founder, as far as `most`: a flood of them costs the page no more."""
+    query = sa.select(follower.c.id).where(
+        follower.c.actor_id == actor_id, follower.c.state == "parked"
+    )
+    return len(tx.rows(query.limit(most)))
 
 
 def decide_parked(

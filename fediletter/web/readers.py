@@ -29,6 +29,7 @@ from storage.newsletters import get_newsletter
 from storage.store import Tx
 
 _PAGE = 50
+_MOST_COUNTED = 1000  # Of those who wait.
 _STATES = ("all", "active", "pending", "left", "suppressed")
 _SHOWN_REFUSALS = 200
 _KEPT_RUNS = 20
@@ -60,7 +61,7 @@ async def readers(request: Request) -> Response:
             "newsletter": get_newsletter(tx),
             "people": found,
             "waiting": followers.list_followers(tx, own.id, limit=_PAGE, state="parked"),
-            "count_waiting": followers.count_followers(tx, own.id, state="parked"),
+            "count_waiting": followers.count_parked(tx, own.id, most=_MOST_COUNTED),
         }
 
     return desk_page(
