@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from storage.errors import WrongSchema
 
-HEAD = "0002"
+HEAD = "0003"
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
