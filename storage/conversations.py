@@ -57,6 +57,7 @@ class Reply:
     actor_url: str | None
     post_title: str
     post_slug: str
+    mention: bool  # Names us and answers nothing of ours: never shown below a letter.
     published_at: datetime
 
 
@@ -91,11 +92,17 @@ _REPLY = sa.select(
     remote_actor.c.url,
     post.c.title,
     post.c.slug,
+    reply.c.mention,
     reply.c.published_at,
 ).select_from(
     reply.join(post, post.c.id == reply.c.post_id).outerjoin(
         remote_actor, remote_actor.c.id == reply.c.remote_actor_id
     )
+)
+
+
+_IS_SHOWN = sa.and_(
+    reply.c.state == "approved", reply.c.visibility.in_(SHOWN), sa.not_(reply.c.mention)
 )
 
 
@@ -168,7 +175,7 @@ def answers_below(tx: Tx, post_id: PostId, *, shown_only: bool) -> list[Answer]:
     """
     below = sa.select(reply.c.id).where(reply.c.post_id == post_id)
     if shown_only:
-        below = below.where(reply.c.state == "approved", reply.c.visibility.in_(SHOWN))
+        below = below.where(_IS_SHOWN)
     return _answers(tx, post.c.reply_id.in_(below), shown_only=shown_only)
 
 
@@ -245,8 +252,13 @@ def delete_all_of(tx: Tx, actor_uri: str) -> None:
 
 
 def decide(tx: Tx, reply_id: ReplyId, *, state: str) -> Reply:
-    """A founder approves or hides a reply; approving says so of its author for next time."""
+    """A founder approves or hides a reply; approving says so of its author for next time.
+
+    What only mentions us has no letter below which it could be shown: it stays as it is.
+    """
     found = get_reply(tx, reply_id)
+    if state == "approved" and found.mention:
+        return found
     tx.execute(
         sa.update(reply)
         .where(reply.c.id == reply_id, reply.c.state != "deleted")
@@ -266,13 +278,7 @@ def approved_replies(tx: Tx, post_id: PostId, *, limit: int, after: int = 0) -> 
     """What may be shown below a letter, the oldest first, beyond the id `after`."""
     return _replies(
         tx,
-        _REPLY.where(
-            reply.c.post_id == post_id,
-            reply.c.state == "approved",
-            reply.c.visibility.in_(SHOWN),
-            sa.not_(reply.c.mention),
-            reply.c.id > after,
-        )
+        _REPLY.where(reply.c.post_id == post_id, _IS_SHOWN, reply.c.id > after)
         .order_by(reply.c.id)
         .limit(limit),
     )
@@ -300,15 +306,7 @@ def conversation(
 
 def count_replies(tx: Tx, post_id: PostId) -> int:
     """Approved replies below a letter."""
-    return int(
-        tx.scalar(
-            sa.select(sa.func.count()).where(
-                reply.c.post_id == post_id,
-                reply.c.state == "approved",
-                reply.c.visibility.in_(SHOWN),
-            )
-        )
-    )
+    return int(tx.scalar(sa.select(sa.func.count()).where(reply.c.post_id == post_id, _IS_SHOWN)))
 
 
 def count_pending(tx: Tx, *, most: int = 100) -> int:
@@ -318,13 +316,16 @@ def count_pending(tx: Tx, *, most: int = 100) -> int:
 
 
 def stored_of(
-    tx: Tx, post_id: PostId, remote_actor_id: RemoteActorId, *, now: datetime
+    tx: Tx, post_id: PostId, remote_actor_id: RemoteActorId, *, mention: bool, now: datetime
 ) -> tuple[int, int]:
-    """Replies below this post, and of this actor within the hour (L-25)."""
+    """Replies below this post, and of this actor within the hour (L-25).
+
+    Mentions are counted apart: a flood of them keeps no answer out.
+    """
     since = to_ms(now - timedelta(hours=1))
     row = tx.row(
         sa.select(
-            sa.func.count().filter(reply.c.post_id == post_id),
+            sa.func.count().filter(reply.c.post_id == post_id, reply.c.mention == mention),
             sa.func.count().filter(reply.c.remote_actor_id == remote_actor_id, reply.c.at > since),
         )
     )

@@ -103,6 +103,7 @@ class Version:
     saved_at: datetime
 
 
+_FOYER = "foyer"  # A public id that no post can be given (`new_public_id`).
 _TIMES = ("saved_at", "scheduled_at", "published_at", "updated_at", "withdrawn_at")
 _PLAIN = [name for name in Post.__dataclass_fields__ if name not in (*_TIMES, "cover", "topics")]
 _COVER = [media.c[name] for name in Cover.__dataclass_fields__]
@@ -237,6 +238,31 @@ def create_draft(
         .returning(post.c.id)
     ).scalar_one()
     return PostId(found)
+
+
+def foyer(tx: Tx, *, language: str, now: datetime) -> PostId:
+    """Where mentions stand while there is no letter: a post that nobody ever sees, made once."""
+    moment = to_ms(now)
+    tx.execute(
+        tx.insert(post)
+        .values(
+            public_id=_FOYER,
+            slug=f"note-{_FOYER}",
+            kind="note",
+            state="withdrawn",
+            language=language,
+            audience="direct",
+            to_web=False,
+            to_fediverse=False,
+            to_email=False,
+            body_markdown="",
+            created_at=moment,
+            saved_at=moment,
+            withdrawn_at=moment,
+        )
+        .on_conflict_do_nothing()
+    )
+    return PostId(tx.scalar(sa.select(post.c.id).where(post.c.public_id == _FOYER)))
 
 
 def save_draft(

@@ -1,4 +1,6 @@
-"""Create: an answer to a letter of ours, or to an answer below one.
+"""Create: an answer to a letter of ours, or to an answer below one, or what only mentions us.
+
+A mention answers nothing of ours: the founders see it and can answer, no page of ours shows it.
 
 Sources: federation.md 9.2, 9.5; security.md IN-19, IN-20, IN-32, IN-33, HT-5, L-25, L-26,
 L-29.
@@ -16,6 +18,8 @@ from federation.reading import (
     first,
     id_of,
     ids_of,
+    many,
+    recipients_of,
     text_of,
     types_of,
     url_of,
@@ -29,6 +33,7 @@ from fediletter.limits import (
     REPLIES_PER_ISSUE,
     REPLY_DEPTH,
     SANITISER_SECONDS,
+    TAGS,
 )
 from fediletter.newsletter.html import (
     SafeHtml,
@@ -39,6 +44,7 @@ from fediletter.newsletter.html import (
 )
 from fediletter.services import Services
 from storage.conversations import (
+    SHOWN,
     NewReply,
     answered_reply,
     depth_of,
@@ -47,8 +53,10 @@ from storage.conversations import (
     reply_by_uri,
     stored_of,
 )
+from storage.correspondence import newest_letter
 from storage.ids import PostId, ReplyId
 from storage.newsletters import get_newsletter
+from storage.posts import foyer
 from storage.received import is_buried
 from storage.store import Tx
 
@@ -57,7 +65,7 @@ _log = logging.getLogger("fediletter.inbound")
 
 
 async def create(services: Services, activity: VerifiedActivity) -> Apply:
-    """Count a vote, or keep an answer, which is shown when a founder approves it."""
+    """Count a vote, or keep an answer, which is shown when a founder approves it, or a mention."""
     ballot = ballot_of(activity, services.links)
     if ballot is not None:
         return apply_ballot(services, activity, ballot)
@@ -69,20 +77,21 @@ async def create(services: Services, activity: VerifiedActivity) -> Apply:
     fetched = await actor_now(services, activity.actor)
     now = services.clock.now()
     content = await content_of(note)
+    named = await _names_us(services, note)
 
     def apply(tx: Tx) -> str | None:
         uri = id_of(note)
         assert uri is not None  # noqa: S101 (just looked at)
         place = _place(tx, services, note)
-        if place is None:
+        if place is None and not named:
             return "answers nothing of ours"
         if is_buried(tx, uri, activity.actor):
             return "was deleted before it came"
         row = actor_row(tx, activity.actor, fetched, now=now)
         if row is None or row.deleted_at is not None:
             return "the actor is gone"
-        post_id, parent_id = place
-        below, lately = stored_of(tx, post_id, row.id, now=now)
+        post_id, parent_id, mention = place or (_foyer(tx, now), None, True)
+        below, lately = stored_of(tx, post_id, row.id, mention=mention, now=now)
         if below >= REPLIES_PER_ISSUE or lately >= REPLIES_PER_ACTOR_HOUR:
             return "too many answers"
         visibility = visibility_of(note, row.followers_uri)
@@ -99,8 +108,10 @@ async def create(services: Services, activity: VerifiedActivity) -> Apply:
             author_name=plain_name(row.name or row.username, 200),
             url=url_of(note.get("url")),
             context=id_of(note.get("context")) or id_of(note.get("conversation")),
+            mention=mention,
         )
-        state = "approved" if trusted and visibility in ("public", "unlisted") else "pending"
+        shown = trusted and visibility in SHOWN and not mention
+        state = "approved" if shown else "pending"
         return None if keep_reply(tx, new, state=state, now=now) else "is here already"
 
     return apply
@@ -115,25 +126,42 @@ def _why_not(note: object, actor: str) -> str | None:
     author = id_of(first(note.get("attributedTo")))
     if author is not None and author != actor:
         return "is attributed to another actor"
-    if not ids_of(note.get("inReplyTo")):
-        return "answers nothing"
     return None
+
+
+async def _names_us(services: Services, note: dict[str, Any]) -> bool:
+    """Whether it mentions or addresses the newsletter, or one of its topics."""
+    tags = [one for one in many(note.get("tag"))[:TAGS] if "Mention" in types_of(one)]
+    to, cc = recipients_of(note)
+    named = to | cc | {href for one in tags if (href := id_of(one.get("href"))) is not None}
+    ours = [uri for uri in named if uri.startswith(f"{services.links.base}/ap/")]
+    for uri in ours[:5]:
+        own = await services.keyring.by_uri(uri)
+        if own is not None and own.row.kind != "instance":
+            return True
+    return False
+
+
+def _foyer(tx: Tx, now: datetime) -> PostId:
+    """Where a mention stands: with the newest letter, as mail does that answers none."""
+    return newest_letter(tx) or foyer(tx, language=get_newsletter(tx).language, now=now)
 
 
 def _place(
     tx: Tx, services: Services, note: dict[str, Any]
-) -> tuple[PostId, ReplyId | None] | None:
+) -> tuple[PostId, ReplyId | None, bool] | None:
+    """Below what of ours it stands, and whether that is a mention itself."""
     for uri in ids_of(note.get("inReplyTo"))[:5]:
         post = our_post(tx, services.links, uri)
         if post is not None and post.kind == "note":
             # Below an answer of ours: in the conversation of its letter.
             answered = answered_reply(tx, post.id)
-            return answered.post_id, answered.id
+            return answered.post_id, answered.id, answered.mention
         if post is not None:
-            return post.id, None
+            return post.id, None, False
         parent = reply_by_uri(tx, uri)
         if parent is not None and depth_of(tx, parent.id, most=REPLY_DEPTH) < REPLY_DEPTH:
-            return parent.post_id, parent.id
+            return parent.post_id, parent.id, parent.mention
     return None
 
 
