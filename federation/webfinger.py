@@ -1,11 +1,12 @@
 """WebFinger: from `user@host` to an actor, both ways.
 
-Sources: RFC 7033; RFC 6415 (host-meta); federation.md 3.1, 3.2; FEP-d556; security.md 2.3.
+Sources: RFC 7033; RFC 6415 (host-meta); federation.md 3.1, 3.2; FEP-d556; FEP-3b86; security.md
+2.3.
 """
 
 import re
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
 from urllib.parse import quote, unquote
 from xml.sax.saxutils import quoteattr
 
@@ -13,7 +14,7 @@ import httpx
 
 from federation.errors import BadDocument, BadUrl, FetchFailed, ForbiddenAddress, TryFetchLater
 from federation.network import Client, Network
-from federation.origins import parse_url
+from federation.origins import host_of, origin_of, parse_url
 from federation.reading import many, parse_json
 
 CONTENT_TYPE = "application/jrd+json"
@@ -22,6 +23,9 @@ _SELF_TYPES = (
     'application/ld+json; profile="https://www.w3.org/ns/activitystreams"',
 )
 _LONGEST_RESOURCE = 320
+# Where a reader follows from their own server: the newer way first.
+_FOLLOW = ("https://w3id.org/fep/3b86/follow", "http://ostatus.org/schema/1.0/subscribe")
+_SLOT = re.compile(r"\{([A-Za-z-]{1,30})\}")
 _ACCOUNT = re.compile(
     r"@?([A-Za-z0-9_.-]+)@([A-Za-z0-9.\-]+(?::\d{1,5})?|\[[0-9a-fA-F:]+\](?::\d+)?)"
 )
@@ -33,7 +37,7 @@ class Found:
 
     subject: str
     actor_id: str
-    subscribe_template: str | None  # With `{uri}`: where a reader follows from their own server.
+    follow_template: str | None = None  # Where its owner follows others; checked, for `follow_url`.
 
 
 def resource_of(text: str) -> str | None:
@@ -108,11 +112,28 @@ async def look_up(network: Network, handle: str, *, scheme: str = "https") -> Fo
     host = resource.rpartition("@")[2]
     url = f"{scheme}://{host}/.well-known/webfinger?resource={quote(resource, safe='')}"
     async with network.connection() as client:
-        document = await _get(network, client, url)
-    return _read(document, resource)
+        answered, document = await _get(network, client, url)
+    return _read(document, resource, [url, answered])
 
 
-async def _get(network: Network, client: Client, url: str) -> dict[str, Any]:
+def follow_url(found: Found, actor_id: str) -> str | None:
+    """The page on which the owner of an account may follow an actor; None if there is none.
+
+    All values are percent-encoded, parameters that we do not know are empty (FEP-3b86 3.2, 3.3).
+    """
+    if found.follow_template is None:
+        return None
+    known = {"object": quote(actor_id, safe=""), "uri": quote(actor_id, safe="")}
+    url = _SLOT.sub(lambda slot: known.get(slot[1], ""), found.follow_template)
+    try:
+        same = origin_of(url) == origin_of(_SLOT.sub("", found.follow_template))
+    except BadUrl:
+        return None
+    return url if same else None
+
+
+async def _get(network: Network, client: Client, url: str) -> tuple[str, dict[str, Any]]:
+    """The document, and the address that answered with it."""
     for _ in range(4):  # WebFinger alone may cross hosts (FE-6), three times (L-40).
         try:
             response = await client.get(
@@ -135,7 +156,7 @@ async def _get(network: Network, client: Client, url: str) -> dict[str, Any]:
         if kind not in (CONTENT_TYPE, "application/json"):
             raise FetchFailed("not a JSON resource descriptor")
         try:
-            return parse_json(response.content)
+            return url, parse_json(response.content)
         except BadDocument as wrong:
             raise FetchFailed("not JSON") from wrong
     raise FetchFailed("too many redirects")
@@ -152,32 +173,42 @@ def _joined(url: str, location: str) -> str:
     return target
 
 
-def _read(document: dict[str, Any], resource: str) -> Found:
-    actor_id = template = None
+def _read(document: dict[str, Any], resource: str, urls: list[str]) -> Found:
+    actor_id = None
+    templates: dict[str, str] = {}
     for link in many(document.get("links")):
         if not isinstance(link, dict):
             continue
-        if link.get("rel") == "self" and link.get("type") in _SELF_TYPES:
+        rel = str(link.get("rel")).lower()
+        if rel == "self" and link.get("type") in _SELF_TYPES:
             actor_id = link.get("href")
-        elif link.get("rel") == "http://ostatus.org/schema/1.0/subscribe":
-            template = link.get("template")
+        elif rel in _FOLLOW:
+            # The text says `href`, most servers write `template`, as OStatus did.
+            templates.setdefault(rel, str(link.get("template") or link.get("href")))
     try:
         parse_url(str(actor_id))
     except BadUrl as wrong:
         raise FetchFailed("no actor behind this handle") from wrong
     subject = document.get("subject")
+    usable = [
+        templates[rel]
+        for rel in _FOLLOW
+        if rel in templates and _is_template(templates[rel], [*urls, str(actor_id)])
+    ]
     return Found(
         subject if isinstance(subject, str) else resource,
         str(actor_id),
-        template if _is_template(template) else None,
+        usable[0] if usable else None,
     )
 
 
-def _is_template(text: object) -> TypeGuard[str]:
-    if not isinstance(text, str) or "{uri}" not in text:
+def _is_template(text: str, urls: list[str]) -> bool:
+    """Whether it leads to a host that the account itself has named, as safely as we asked it."""
+    if not {"object", "uri"} & set(_SLOT.findall(text)):
         return False
+    bare = _SLOT.sub("", text)
     try:
-        parse_url(text.replace("{uri}", ""))
+        hosts = {host_of(url) for url in urls}
+        return bare.startswith(urls[0].partition("//")[0]) and host_of(bare) in hosts
     except BadUrl:
         return False
-    return True

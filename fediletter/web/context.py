@@ -7,6 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from fediletter.newsletter import wording
 from fediletter.newsletter.typography import typeset
 from fediletter.services import Services
 from fediletter.words import Words, choose_language, words
@@ -45,7 +46,8 @@ def words_of(request: Request) -> Words:
 def page(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
     """A page in the reader's language.
 
-    Templates see `_`, `ngettext`, `words`, `links`, `settings`, `request` and what is passed.
+    Templates see `_`, `ngettext`, `words`, `links`, `settings`, `request`, `typeset`, `wording` and
+    what is passed.
     """
     language = words_of(request)
     services = services_of(request)
@@ -56,6 +58,7 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
         links=services.links,
         settings=services.settings,
         typeset=typeset,
+        wording=wording,
         request=request,
         **context,
     )

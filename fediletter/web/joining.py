@@ -1,6 +1,8 @@
 """Joining: the form, its questions, the page of the confirmation link. No cookie, no script.
 
-A POST keeps the ask and answers; what follows for the address is done later (EM-10).
+One field takes an email address or an account on the fediverse. What begins with @ is an account,
+`me@my.server` is an address unless the button for following was pressed. A POST of an address keeps
+the ask and answers; what follows for the address is done later (EM-10).
 
 Sources: email.md section 8; security.md EM-3, EM-6, EM-7, EM-10, L-70, L-73; interface.md 4.
 """
@@ -13,13 +15,16 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
+from fediletter.errors import FormError
 from fediletter.limits import CONFIRMATIONS_PER_SITE, FORM_AGE, SUBSCRIBES_PER_PREFIX
 from fediletter.mail.addresses import Address, BadAddress, mask, parse_address
 from fediletter.mail.typing_help import did_you_mean
 from fediletter.newsletter import joining as rules
+from fediletter.newsletter import wording
 from fediletter.newsletter.tokens import Tokens
 from fediletter.settings import LANGUAGES
 from fediletter.web.context import page, services_of, words_of
+from fediletter.web.following import way_to_follow
 from fediletter.web.forms import one, read_form, some
 from fediletter.words import Words
 from storage.asks import add_ask
@@ -27,12 +32,6 @@ from storage.newsletters import Newsletter, get_newsletter
 from storage.store import Tx
 from storage.throttles import hit
 from storage.topics import Topic, all_topics
-
-CONSENT = (
-    "I want to receive these letters by email. I can stop at any time with one click; "
-    "nothing is tracked."
-)
-LEGEND = "Which subjects? Choose none, and you get every letter."
 
 
 @dataclass(slots=True)
@@ -54,6 +53,8 @@ async def subscribe(request: Request) -> Response:
     """Somebody asks for letters; the answer is the same for everybody (EM-10)."""
     services = services_of(request)
     form = await read_form(request)
+    if one(form, "by") == "fediverse" or one(form, "email").lstrip().startswith("@"):
+        return await _follow(request, form)
     try:
         address = parse_address(one(form, "email"))
     except BadAddress as wrong:
@@ -74,6 +75,13 @@ async def subscribe(request: Request) -> Response:
             shown.problems["sum"] = "That was not it. Here is another one."
         return await _form(request, shown)
     return page(request, "site/asked.html", address=str(address))
+
+
+async def _follow(request: Request, form: FormData) -> Response:
+    try:
+        return await way_to_follow(request, one(form, "email"), some(form, "topics"))
+    except FormError as wrong:
+        return await _form(request, _Shown(wrong.problems, form), status=422)
 
 
 async def _keep(request: Request, form: FormData, address: Address) -> bool:
@@ -116,24 +124,10 @@ async def _wish(request: Request, form: FormData) -> dict[str, object]:
         "topics": some(form, "topics"),
         "rhythm": rhythm if rhythm in rules.RHYTHMS else "every",
         "language": language if language in LANGUAGES else words.language,
-        "text": wording(words, newsletter, topics),
+        "text": wording.of_box(words, newsletter, topics, some(form, "topics"))
+        if one(form, "form") == "box"
+        else wording.of_form(words, newsletter, topics),
     }
-
-
-def wording(words: Words, newsletter: Newsletter, topics: list[Topic]) -> str:
-    """What the form says, line by line, as it is kept for the consent record."""
-    _ = words.gettext
-    lines = [newsletter.title, _("Receive the letters"), _("By email"), _("Your email address")]
-    if topics:
-        lines.append(_(LEGEND))
-        lines += [f"[ ] {topic.name} {topic.description}".rstrip() for topic in topics]
-    lines += [
-        _("How often?"),
-        f"( ) {_('Each letter as it comes out')}",
-        f"( ) {_('One mail a month with all of them')}",
-    ]
-    lines += [f"{_(CONSENT)} {_('What we keep about you')}", f"[{_('Send me a confirmation')}]"]
-    return "\n".join(lines)
 
 
 def _is_robot(form: FormData, age: timedelta | None) -> bool:
@@ -189,8 +183,7 @@ async def _form(request: Request, shown: _Shown, *, status: int = 200) -> Respon
         typed=shown.typed,
         meant=shown.meant,
         sums=shown.sums,
-        legend=LEGEND,
-        consent=CONSENT,
+        legend=wording.LEGEND,
         stamp=one(shown.typed, "stamp")
         if is_good
         else services.tokens.stamp("subscribe", services.clock.now()),
@@ -214,7 +207,7 @@ async def confirm_page(request: Request) -> Response:
         newsletter=newsletter,
         topics=topics,
         wish=found.wish,
-        legend=LEGEND,
+        legend=wording.LEGEND,
         address=mask(person.email),
         done=found.used_at is not None,
     )

@@ -12,14 +12,13 @@ from starlette.responses import Response
 from fediletter.errors import AppError
 from fediletter.limits import SUBSCRIBES_PER_PREFIX
 from fediletter.mail.addresses import BadAddress, mask, parse_address
-from fediletter.newsletter import own_data
+from fediletter.newsletter import own_data, wording
 from fediletter.newsletter import subscribers as rules
 from fediletter.newsletter.mailroom import Mailroom
 from fediletter.outbound import handles
 from fediletter.settings import LANGUAGES
 from fediletter.web.context import page, services_of
 from fediletter.web.forms import one, read_form, some
-from fediletter.web.joining import LEGEND
 from storage import subscribers
 from storage.asks import add_ask
 from storage.followers import handle_of
@@ -156,7 +155,7 @@ async def _show(request: Request, person: Subscriber, note: str = "") -> Respons
         topics=topics,
         chosen=chosen,
         handle=handle,
-        legend=LEGEND,
+        legend=wording.LEGEND,
         note=_NOTES.get(note, ""),
         here=services.links.preferences(request.path_params["token"]),
         leave=services.links.unsubscribe(services.tokens.unsubscribe(person.key)),
