@@ -68,6 +68,7 @@ SUPPRESSED_PER_MONTH = (1, timedelta(days=30))  # email.md 8: gone or full
 UNCONFIRMED_KEPT = timedelta(days=7)  # L-76
 UNDO_LEAVE = timedelta(hours=24)  # UN-7
 FORM_AGE = (timedelta(seconds=3), timedelta(hours=24))  # OP-1
+SHOW_LINK = timedelta(days=30)  # For the writer of a mail to agree that it is shown
 DATA_LINK = timedelta(hours=24)  # PR-4
 BOUNCED_KEPT = timedelta(days=180)  # L-81
 ASK_AFTER = timedelta(days=1003)  # OP-6: 33 months without an act of the person

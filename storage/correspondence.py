@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from storage.ids import PostId, ReplyId, SubscriberId
 from storage.schema import delivery, mailing, post, reply
 from storage.store import Tx
-from storage.times import to_ms
+from storage.times import from_ms, to_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,8 @@ class Correspondent:
     language: str  # Of the letter that was answered.
     state: str
     publish_consent: bool
+    subscriber_id: SubscriberId | None
+    published_at: datetime
 
 
 def keep_letter(tx: Tx, new: NewLetter, *, now: datetime) -> ReplyId | None:
@@ -140,8 +142,10 @@ def correspondent(tx: Tx, reply_id: ReplyId) -> Correspondent | None:
             post.c.language,
             reply.c.state,
             reply.c.publish_consent,
+            reply.c.subscriber_id,
+            reply.c.published_at,
         )
         .join(post, post.c.id == reply.c.post_id)
         .where(reply.c.id == reply_id, reply.c.channel == "email", reply.c.state != "deleted")
     )
-    return None if row is None else Correspondent(*row)
+    return None if row is None else Correspondent(*(*row[:-1], from_ms(row[-1])))

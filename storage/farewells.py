@@ -13,6 +13,7 @@ from storage.schema import (
     delivery,
     notice,
     one_time_link,
+    publish_ask,
     reply,
     subject_vote,
     subscriber,
@@ -72,6 +73,8 @@ def _forget_answers(tx: Tx, subscriber_id: SubscriberId) -> None:
     )
     answers = reply.alias()
     answered = sa.select(answers.c.parent_id).where(answers.c.parent_id.is_not(None))
+    asked = sa.select(reply.c.id).where(own)
+    tx.execute(sa.delete(publish_ask).where(publish_ask.c.reply_id.in_(asked)))
     tx.execute(sa.delete(reply).where(own, reply.c.id.not_in(answered)))
     tx.execute(
         sa.update(reply)
@@ -83,6 +86,7 @@ def _forget_answers(tx: Tx, subscriber_id: SubscriberId) -> None:
             content_html="",
             uri=sa.literal("forgotten:").concat(sa.cast(reply.c.id, sa.Text)),
             state="deleted",
+            publish_consent=False,
         )
     )
 

@@ -16,6 +16,7 @@ from storage.schema import (
     notice,
     one_time_link,
     post,
+    publish_ask,
     reply,
     subject,
     subject_vote,
@@ -163,7 +164,15 @@ _TABLES = {
             reply.c.state,
             reply.c.publish_consent,
             reply.c.published_at,
-        ).select_from(reply.join(post, post.c.id == reply.c.post_id)),
+            publish_ask.c.asked_at,
+            publish_ask.c.agreed_at,
+            publish_ask.c.withdrawn_at,
+            consent_text.c.text.label("wording"),
+        ).select_from(
+            reply.join(post, post.c.id == reply.c.post_id)
+            .outerjoin(publish_ask, publish_ask.c.reply_id == reply.c.id)
+            .outerjoin(consent_text, consent_text.c.version == publish_ask.c.text_version)
+        ),
         reply.c.subscriber_id,
     ),
 }

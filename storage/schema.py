@@ -805,6 +805,24 @@ reply = Table(
     sqlite_autoincrement=True,
 )
 
+publish_ask = Table(
+    "publish_ask",  # Whether a mail's writer lets it be shown: asked once.
+    metadata,
+    Column(
+        "reply_id",
+        _ID,
+        ForeignKey("reply.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("key", LargeBinary, nullable=False, unique=True),  # Of the link in the question.
+    Column("text_version", Text, ForeignKey("consent_text.version"), nullable=True),
+    _ms("asked_at"),
+    _ms("expires_at"),
+    _ms("agreed_at", nullable=True),
+    _ms("withdrawn_at", nullable=True),
+)
+
 reaction = Table(
     "reaction",
     metadata,

@@ -126,7 +126,14 @@ def remind(
 
 def may_write_to(tx: Tx, person: Subscriber, tokens: Tokens, *, now: datetime) -> bool:
     """Count one automatic mail to a person; False if there were enough today (L-75)."""
-    return _count_all(tx, {f"mail:auto:{_person_of(person, tokens)}": AUTOMATIC_PER_DAY}, now)
+    return may_write_to_address(tx, person.email, tokens, now=now)
+
+
+def may_write_to_address(tx: Tx, email: str, tokens: Tokens, *, now: datetime) -> bool:
+    """The same by the bare address of somebody who may be no subscriber."""
+    local, _, domain = email.rpartition("@")
+    key = f"mail:auto:{_person(Address(local, domain), tokens)}"
+    return _count_all(tx, {key: AUTOMATIC_PER_DAY}, now)
 
 
 def send_confirmation(

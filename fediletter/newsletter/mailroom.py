@@ -101,6 +101,25 @@ class Mailroom:
         subject = _("Your data at {title}", title=self.newsletter.title)
         return self._note(to, subject, paragraphs, language, now)
 
+    def may_we_show(
+        self, to: str, token: str, letter: str, *, language: str, now: datetime
+    ) -> Note:
+        """Asks the writer of an answer whether it may stand on the page of its letter."""
+        _ = words(language).gettext
+        paragraphs = [
+            _(
+                "You answered “{letter}” of {title} by mail. May your answer be shown under the "
+                "letter, where everybody can read it?",
+                letter=letter,
+                title=self.newsletter.title,
+            ),
+            _("This page shows what would be seen, and there you can agree:")
+            + "\n"
+            + self.links.page(f"/showing/{token}"),
+            _("If you do nothing, nothing is shown, and nobody asks again."),
+        ]
+        return self._note(to, _("May we show your answer?"), paragraphs, language, now)
+
     def moved(self, to: str, *, language: str, now: datetime) -> Note:
         """Tells the old address that the letters go elsewhere now."""
         _ = words(language).gettext

@@ -56,6 +56,14 @@ class Tokens:
         key = self._read_link(b"preferences", token, extra)
         return None if key is None else (key, int.from_bytes(extra, "big"))
 
+    def showing(self, key: bytes) -> str:
+        """Lets the writer of a mail say whether it may be shown (36 characters)."""
+        return self._link(b"showing", key, b"")
+
+    def read_showing(self, token: str) -> bytes | None:
+        """The question's key; None if the token is not authentic."""
+        return self._read_link(b"showing", token, b"")
+
     # Tags in the local part of an address: lower-case base32, local parts lose their case -----
     def bounce(self, delivery_id: int) -> str:
         """Marks the envelope sender of one delivery (29 characters, EM-13)."""

@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from fediletter.errors import AppError
+from fediletter.newsletter import showing
+from fediletter.newsletter.mailroom import Mailroom
 from fediletter.outbound import answers as answering
 from fediletter.outbound.quotes import revoke
 from fediletter.web.context import services_of
@@ -22,6 +24,7 @@ from fediletter.web.pages import by_reply
 from storage import audit, blocks, conversations, quotes
 from storage.ids import PostId, ReplyId
 from storage.newsletters import get_newsletter
+from storage.showing import asks_about
 from storage.store import Tx
 
 _PAGE = 30
@@ -64,6 +67,7 @@ async def _answers(
             "newsletter": get_newsletter(tx),
             "replies": replies,
             "answers": by_reply(own, services.links),
+            "asks": asks_about(tx, [one.id for one in replies if one.channel == "email"]),
         }
 
     return desk_page(
@@ -129,12 +133,35 @@ async def decide(request: Request) -> Response:
     now = services.clock.now()
 
     def work(tx: Tx) -> None:
+        if action == "approve":
+            showing.check_may_show(tx, reply_id)
         state = "approved" if action == "approve" else "hidden"
         found = conversations.decide(tx, reply_id, state=state)
         if action == "block" and found.actor_uri is not None:
             blocks.block(tx, "actor", found.actor_uri, note="", now=now)
         audit.write(
             tx, action, subject=str(reply_id), founder_id=session_at(request).founder.id, now=now
+        )
+
+    await services.store.write(work)
+    return RedirectResponse(_back(one(form, "back"), "/desk/answers"), 303)
+
+
+@at_desk
+async def ask_writer(request: Request) -> Response:
+    """Ask the writer of a mail whether it may be shown."""
+    services = services_of(request)
+    form = await read_form(request)
+    reply_id = ReplyId(int(request.path_params["reply_id"]))
+
+    def work(tx: Tx) -> None:
+        showing.ask_writer(
+            tx,
+            reply_id,
+            Mailroom(get_newsletter(tx), services.links, services.settings.mail_from),
+            services.tokens,
+            founder_id=session_at(request).founder.id,
+            now=services.clock.now(),
         )
 
     await services.store.write(work)

@@ -47,6 +47,7 @@ _TOKEN_PAGES = (
     "/confirm/",
     "/data/",
     "/preferences/",
+    "/showing/",
     "/stay/",
     "/unsubscribe/",
 )

@@ -25,6 +25,7 @@ from fediletter.web import (
     readers,
     receipt,
     sheet,
+    showing,
 )
 
 ROUTES: list[BaseRoute] = [
@@ -44,6 +45,8 @@ ROUTES: list[BaseRoute] = [
     Route("/preferences/{token}", preferences.preferences, methods=["POST"]),
     Route("/data/{token}", own_data.data_page),
     Route("/data/{token}", own_data.data, methods=["POST"]),
+    Route("/showing/{token}", showing.showing_page),
+    Route("/showing/{token}", showing.decide, methods=["POST"]),
     Route("/stay/{token}", own_data.stay_page),
     Route("/stay/{token}", own_data.stay, methods=["POST"]),
     Route("/account/{token}", own_data.account_page),
@@ -114,6 +117,7 @@ ROUTES: list[BaseRoute] = [
     Route("/desk/media/{media_id:int}", library.change, methods=["POST"]),
     Route("/desk/answers", answers.answers),
     Route("/desk/answers/{reply_id:int}", answers.decide, methods=["POST"]),
+    Route("/desk/answers/{reply_id:int}/ask", answers.ask_writer, methods=["POST"]),
     Route("/desk/answers/{reply_id:int}/answer", answers.answer_reply, methods=["POST"]),
     Route("/desk/own-answers/{post_id:int}", answers.own_answer, methods=["POST"]),
     Route("/desk/quotes", answers.quoted),

@@ -3,11 +3,44 @@
 Columns are added one by one: SQLite then copies no table.
 """
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
 
 
+_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
 def upgrade() -> None:
     """Filled by the commits that follow, until the first release that holds it."""
+    _showing_mail()
+
+
+def _showing_mail() -> None:
+    op.create_table(
+        "publish_ask",
+        sa.Column("reply_id", _ID, autoincrement=False, nullable=False),
+        sa.Column("key", sa.LargeBinary(), nullable=False),
+        sa.Column("text_version", sa.Text(), nullable=True),
+        sa.Column("asked_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("agreed_at", sa.BigInteger(), nullable=True),
+        sa.Column("withdrawn_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("reply_id", name=op.f("pk_publish_ask")),
+        sa.UniqueConstraint("key", name=op.f("uq_publish_ask_key")),
+        sa.ForeignKeyConstraint(
+            ["reply_id"],
+            ["reply.id"],
+            name=op.f("fk_publish_ask_reply_id_reply"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["text_version"],
+            ["consent_text.version"],
+            name=op.f("fk_publish_ask_text_version_consent_text"),
+        ),
+    )
