@@ -94,7 +94,8 @@ class Report:
     """What a worker did with a lane that it holds.
 
     `rest` set means that the host did not answer: the lane as a whole waits. `answered` says that
-    it did, whatever it said. `blocks_us`: it answers, and rests though nothing waits in it yet.
+    it did, whatever it said; with `rest`: before it fell silent, so that its failures count anew.
+    `blocks_us`: it answers, and rests though nothing waits in it yet.
     """
 
     lane_id: LaneId
@@ -381,7 +382,11 @@ def _rest(tx: Tx, report: Report, next_due: Any, moment: int) -> None:
     day = moment // _DAY_MS
     pause = moment + report.rest // timedelta(milliseconds=1)
     new_day = sa.or_(lane.c.last_failing_day.is_(None), lane.c.last_failing_day != day)
-    days = lane.c.failing_days + sa.case((new_day, 1), else_=0)
+    days: Any = lane.c.failing_days + sa.case((new_day, 1), else_=0)
+    failures: Any = lane.c.failures + 1
+    since: Any = sa.func.coalesce(lane.c.failing_since, moment)
+    if report.answered:
+        days, failures, since = sa.literal(1), 1, moment
     dormant = sa.case((days >= 7, sa.func.coalesce(lane.c.dormant_at, moment)))
     tx.execute(
         sa.update(lane)
@@ -389,8 +394,8 @@ def _rest(tx: Tx, report: Report, next_due: Any, moment: int) -> None:
         .values(
             leased_by=None,
             freed=0,
-            failures=lane.c.failures + 1,
-            failing_since=sa.func.coalesce(lane.c.failing_since, moment),
+            failures=failures,
+            failing_since=since,
             failing_days=days,
             last_failing_day=day,
             dormant_at=dormant,

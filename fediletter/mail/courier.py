@@ -27,9 +27,13 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """The relay may take this message another time."""
+    """The relay may take this message another time.
+
+    `is_silence`: it did not say so; the connection broke over the message's envelope.
+    """
 
     answer: str
+    is_silence: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,10 @@ class _Barely(Halt):
     """A parameter was refused: the same once more without any (email.md 11.3)."""
 
 
+class _Silence(Halt):
+    """The connection broke over an envelope: that message is later, others are not (11.3)."""
+
+
 class _NewSession(Halt):
     """This connection has carried enough for the relay's taste (TR-4)."""
 
@@ -223,8 +227,11 @@ class Session:
             current = await self._begin_next(courier, after_refusal=False)
             while current is not None:
                 refusal = await self._begun(current)
+                if isinstance(refusal, _Silence):
+                    await courier.advance(ended, None)
+                    ended = (current, Later(refusal.reason, is_silence=True))
                 if isinstance(refusal, Halt):
-                    return None if isinstance(refusal, _NewSession) else refusal
+                    return None if self._may_go_on(refusal) else refusal
                 if refusal is not None:
                     # Recorded before anything else is asked for: the caller would offer it again.
                     for result in (ended, (current, refusal)):
@@ -253,6 +260,10 @@ class Session:
                 await courier.advance(ended, None)
         return None
 
+    def _may_go_on(self, halt: Halt) -> bool:
+        """Whether a new session is worth a try: this one has carried something."""
+        return isinstance(halt, _NewSession) or (isinstance(halt, _Silence) and self._carried)
+
     @property
     def _pipelines(self) -> bool:
         return "PIPELINING" in self._extensions
@@ -277,12 +288,15 @@ class Session:
 
     async def _begun(self, envelope: Envelope) -> Result | Halt | None:
         """The answers to an envelope that was offered; asked once more without parameters."""
-        refusal = await self._offered(envelope)
-        if isinstance(refusal, _Barely):
-            self._bare = True
-            await self._reset()
-            self._offer(envelope)
+        try:
             refusal = await self._offered(envelope)
+            if isinstance(refusal, _Barely):
+                self._bare = True
+                await self._reset()
+                self._offer(envelope)
+                refusal = await self._offered(envelope)
+        except (Trouble, OSError, asyncio.IncompleteReadError) as wrong:
+            return _Silence(f"the session broke: {_words(wrong)}")
         return refusal
 
     async def _offered(self, envelope: Envelope) -> Result | Halt | None:

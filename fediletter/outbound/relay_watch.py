@@ -5,7 +5,7 @@ Sources: email.md TR-2, 11.3 (the same refusal for three readers in a row); issu
 
 import logging
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from fediletter.clock import Clock
 from fediletter.limits import LOGIN_REST, SAME_REFUSALS
@@ -21,14 +21,19 @@ class RelayWatch:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._trouble = ""
-        self._quiet_until = 0.0  # On the monotonic clock.
+        self._login_refused_at: datetime | None = None
         self._refusals: dict[MailingId, tuple[str, int]] = {}
 
     @property
     def quiet(self) -> timedelta | None:
-        """How long nobody should log in yet: a wrong password locks accounts."""
-        left = self._quiet_until - self._clock.monotonic()
-        return timedelta(seconds=left) if left > 0 else None
+        """How long nobody should log in yet: a wrong password locks accounts.
+
+        By the time of day, as lanes rest: a clock that jumps costs one login, not a long silence.
+        """
+        if self._login_refused_at is None:
+            return None
+        passed = self._clock.now() - self._login_refused_at
+        return LOGIN_REST - passed if timedelta() <= passed < LOGIN_REST else None
 
     @property
     def trouble(self) -> str:
@@ -38,7 +43,7 @@ class RelayWatch:
     def halted(self, halt: Halt) -> None:
         """A session ended before its work did."""
         if halt.login_refused:
-            self._quiet_until = self._clock.monotonic() + LOGIN_REST.total_seconds()
+            self._login_refused_at = self._clock.now()
         if not self._trouble:
             _log.warning("mail rests", extra={"reason": halt.reason})
         self._trouble = halt.reason

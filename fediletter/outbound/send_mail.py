@@ -40,7 +40,8 @@ class MailSender:
         rest, error = self.watch.quiet, self.watch.trouble or None
         if rest is None:
             rest, error = await self._drain(courier, claim)
-        report = Report(claim.lane_id, claim.term, answered=rest is None, rest=rest, error=error)
+        answered = rest is None or courier.handed_over
+        report = Report(claim.lane_id, claim.term, answered=answered, rest=rest, error=error)
         await self._services.store.write(settle, [report], now=self._services.clock.now())
 
     async def _drain(
@@ -60,7 +61,9 @@ class MailSender:
                 self.watch.went_well()
             return None, None
         self.watch.halted(halt)
-        return self.watch.quiet or rest_of(claim.failures), halt.reason
+        # Trouble after good work is new trouble: the lane does not rest as long as a dead one.
+        failures = 0 if courier.handed_over else claim.failures
+        return self.watch.quiet or rest_of(failures), halt.reason
 
 
 class _LaneCourier:
@@ -112,7 +115,9 @@ class _LaneCourier:
                 await self._write(expired, None, now)
                 return False
         if ended is not None:
-            self.handed_over = True
+            self.handed_over |= not isinstance(ended[1], NoAnswer) and not (
+                isinstance(ended[1], Later) and ended[1].is_silence
+            )
             is_ours = isinstance(ended[1], Failed) and ended[1].is_ours
             mailing_id = self._by_id[ended[0].id][0].mailing_id
             if self._sender.watch.refused(mailing_id, ended[1]) or is_ours:
@@ -159,6 +164,8 @@ class _LaneCourier:
             case NoAnswer():
                 hold = self._services.settings.hold_uncertain
                 return InDoubt(letter.id, uncertain_again(now, hold=hold), result.answer)
+            case Later(is_silence=True) if not letter.attempts:
+                return Again(letter.id, now, result.answer)  # At once, over a new connection.
             case Later():
                 return self._later(letter, result.answer, now)
 

@@ -103,11 +103,11 @@ async def greylisting(bench: Bench) -> None:
 async def refusals(bench: Bench) -> None:
     """FT-10: 550 for one in twenty, 552 for one in a hundred, nonsense for another."""
     await bench.start(Load(mail=1000, followers=0))
-    number = {address: n for n, address in enumerate(bench.addresses())}
+    place = {address: n for n, address in enumerate(bench.addresses())}
     babbled: set[str] = set()
 
     async def script(stage: str, talk: Talk) -> str | None:
-        n = number.get(talk.recipient, -1)
+        n = place.get(talk.recipient, -1)
         if stage == "rcpt" and n % 20 == 0:
             return "550 5.1.1 no such person"
         if stage == "dot" and n % 100 == 1:
@@ -141,8 +141,8 @@ async def refusals(bench: Bench) -> None:
         return {row[0] for row in failed}, {row[0] for row in gone}
 
     failed, gone = await bench.store.read(look)
-    refused = {one for one, n in number.items() if n % 20 == 0}
-    full = {one for one, n in number.items() if n % 100 == 1}
+    refused = {one for one, n in place.items() if n % 20 == 0}
+    full = {one for one, n in place.items() if n % 100 == 1}
     expect(failed == refused | full, f"{len(failed)} failed, not {len(refused | full)}")
     expect(gone <= refused, "suppressed for something else than the address")
     expect(len(babbled) == 10, "nobody heard nonsense")
@@ -201,6 +201,9 @@ async def refused_login(bench: Bench) -> None:
     bench.settle_accounts()
     bench.account.notes["attempts in the hour"] = len(attempts)
     expect(len(attempts) <= 60, f"{len(attempts)} attempts within the hour")
+    said = server.log.read_text()
+    expect(said.count('"mail rests"') == 1, "that mail rests is not said once")
+    expect(said.count('"mail goes on"') == 1, "that mail goes on is not said once")
 
 
 async def pass_time(bench: Bench, span: timedelta) -> None:

@@ -12,6 +12,7 @@ from fediletter.outbound.backoff import uncertain_again
 from fediletter.outbound.relay_watch import RelayWatch
 from storage import progress
 from storage.ids import MailingId
+from storage.lanes import mail_lane_of
 from storage.posts import post_by_slug
 from tests.fediletter.mail.sink import CLOSE, Sink
 from tests.fediletter.test_digest import Calendar
@@ -168,22 +169,43 @@ async def test_with_hold_a_letter_that_may_have_arrived_waits_for_a_founder(tmp_
 
 @pytest.mark.rule("TR-2")
 def test_after_a_refused_login_nobody_logs_in_for_a_quarter_of_an_hour():
-    class Clock(Calendar):
-        moment = 1000.0
-
-        def monotonic(self):
-            return self.moment
-
-    clock = Clock()
+    clock = Calendar()
     watch = RelayWatch(clock)
     assert watch.quiet is None
     watch.halted(Halt("the relay refuses the login: 535", login_refused=True))
-    assert watch.quiet == timedelta(minutes=15)
+    assert timedelta(minutes=14, seconds=59) < watch.quiet <= timedelta(minutes=15)
     assert watch.trouble
-    clock.moment += 900.5
+    clock.ahead += timedelta(minutes=15)
     assert watch.quiet is None
     watch.went_well()
     assert watch.trouble == ""
+
+
+@pytest.mark.rule("RE-12")
+def test_a_clock_set_back_by_a_day_costs_one_login_and_no_day_of_silence():
+    clock = Calendar()
+    watch = RelayWatch(clock)
+    watch.halted(Halt("the relay refuses the login: 535", login_refused=True))
+
+    clock.ahead -= timedelta(days=1)
+
+    assert watch.quiet is None
+
+
+@pytest.mark.rule("RE-9")
+async def test_a_reader_at_whom_the_relay_talks_nonsense_holds_nobody_up(tmp_path):
+    sink = Sink({("RCPT", 2): "hello there", ("RCPT", 4): CLOSE})
+    readers = [f"reader{number}@readers.test" for number in range(40)]
+    in_one_lane = [one for one in readers if mail_lane_of(one) == mail_lane_of(readers[0])][:10]
+    async with (
+        sink.running(),
+        running_shop(tmp_path / "shop", smtp_url=f"smtp://127.0.0.1:{sink.port}") as shop,
+    ):
+        await add_active(shop, *in_one_lane)
+        await shop.publish("Du lin", "x")
+        await until_state(shop, lambda found: found.mail.delivered == 10)
+
+    assert sorted(sink.recipients) == sorted(in_one_lane)
 
 
 @pytest.mark.rule("TR-2")

@@ -176,6 +176,19 @@ def test_a_host_that_does_not_answer_rests_as_a_whole_and_new_work_does_not_wake
     assert len(probe.errands) == 1, "a resting host costs one attempt, not one per activity"
 
 
+@pytest.mark.rule("RE-9")
+def test_a_lane_that_worked_before_it_fell_silent_counts_its_failures_anew(write, time, worker):
+    write(to_hosts, write(say, 1, now=time.now), ["dead.test"], now=time.now)
+    for answered, failures in ((False, 1), (False, 2), (True, 1), (False, 2)):
+        held = write(take, worker, now=time.now)[0]
+        rest = timedelta(minutes=1)
+        report = Report(held.lane_id, held.term, answered=answered, rest=rest, error="no answer")
+        write(settle, [report], now=time.now)
+        time.move(minutes=2)
+
+        assert write(lambda tx: tx.scalar(sa.select(lane.c.failures))) == failures
+
+
 def test_a_verified_request_from_a_host_wakes_its_lane(write, time, worker):
     write(to_hosts, write(say, 1, now=time.now), ["dead.test"], now=time.now)
     held = write(take, worker, now=time.now)[0]

@@ -233,14 +233,29 @@ async def test_a_connection_that_dies_after_the_body_began_leaves_one_message_in
 @pytest.mark.rule("TR-21")
 @BOTH_WAYS
 @pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA"])
-async def test_a_connection_that_dies_in_an_envelope_touches_no_delivery(extensions, step):
+async def test_a_connection_that_dies_in_an_envelope_holds_up_that_reader_alone(extensions, step):
     sink = Sink({(step, 2): CLOSE}, extensions=extensions)
 
     courier, halt = await deliver(sink)
 
+    assert halt is None
+    assert [(to, type(result)) for to, result in courier.results] == [
+        (ANA, Accepted), (BO, Later), (CLO, Accepted),
+    ]  # fmt: skip
+    assert courier.started == [ANA, CLO]
+    assert sink.connections == 2
+
+
+@pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA"])
+@BOTH_WAYS
+async def test_a_relay_that_hangs_up_on_the_first_envelope_is_left_alone(extensions, step):
+    sink = Sink({(step, 1): CLOSE}, extensions=extensions)
+
+    courier, halt = await deliver(sink)
+
     assert halt is not None
-    assert [(to, type(result)) for to, result in courier.results] == [(ANA, Accepted)]
-    assert courier.started == [ANA]
+    assert [(to, type(result)) for to, result in courier.results] == [(ANA, Later)]
+    assert sink.connections == 1
 
 
 @pytest.mark.rule("TR-4")
@@ -274,7 +289,7 @@ async def test_an_answer_in_no_known_form_closes_the_session(answer):
     courier, halt = await deliver(Sink({("RCPT", 1): answer}))
 
     assert halt is not None
-    assert courier.results == []
+    assert [(to, type(result)) for to, result in courier.results] == [(ANA, Later)]
     assert courier.started == []
 
 
