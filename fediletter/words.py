@@ -53,6 +53,10 @@ class Words:
         """Such as `24 novembre 2026 à 09:30`; in UTC, said so."""
         return dates.format_datetime(moment, "long", locale=self._locale)
 
+    def span(self, seconds: int) -> str:
+        """Such as `12 minutes`."""
+        return dates.format_timedelta(seconds, threshold=2, locale=self._locale)
+
     def spelled(self, value: int) -> str:
         """A number from 0 to 59 in words."""
         return _spelled(self.language, value)

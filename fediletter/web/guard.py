@@ -29,8 +29,9 @@ from fediletter.rates import Rates
 from fediletter.settings import IPNetwork, Settings
 
 _PUBLIC = (
-    "default-src 'none'; img-src 'self'; style-src 'self'; font-src 'self'; form-action 'self'; "
-    "base-uri 'none'; object-src 'none'; script-src 'none'; frame-ancestors 'none'"
+    "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'self'; font-src 'self'; "
+    "form-action 'self'; base-uri 'none'; object-src 'none'; script-src 'none'; "
+    "frame-ancestors 'none'"
 )
 _DESK = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "

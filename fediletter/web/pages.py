@@ -24,6 +24,7 @@ from fediletter.web.peers import wants_activity
 from storage import conversations, posts
 from storage.errors import NotThere
 from storage.ids import PostId, ReplyId
+from storage.media import Media, get_media
 from storage.newsletters import Newsletter, get_newsletter
 from storage.posts import Post
 from storage.store import Tx
@@ -144,6 +145,7 @@ async def _letter(request: Request) -> Response:
         list[conversations.Reply],
         list[conversations.Answer],
         dict[str, int],
+        Media | None,
     ]:
         post = posts.post_by_slug(tx, request.path_params["slug"])
         return (
@@ -152,9 +154,10 @@ async def _letter(request: Request) -> Response:
             conversations.approved_replies(tx, post.id, limit=500),
             conversations.answers_below(tx, post.id, shown_only=True),
             conversations.reactions_of(tx, post.id),
+            get_media(tx, post.audio_media_id) if post.audio_media_id else None,
         )
 
-    newsletter, post, replies, answers, reactions = await services.store.read(look)
+    newsletter, post, replies, answers, reactions, sound = await services.store.read(look)
     links = services.links
     body = from_markdown(
         post.body_markdown, profile="web", language=post.language, base_url=links.base
@@ -168,6 +171,7 @@ async def _letter(request: Request) -> Response:
         body=body,
         cover=image_of(post, links),
         cover_set=_source_set(post, request),
+        sound=sound,
         replies=replies,
         answers=by_reply(answers, links),
         likes=reactions.get("like", 0),

@@ -4,6 +4,7 @@ from starlette.routing import BaseRoute, Route
 
 from fediletter.web import (
     answers,
+    counter,
     delivery,
     desk,
     feeds,
@@ -35,6 +36,10 @@ ROUTES: list[BaseRoute] = [
     Route("/@{user}/{public_id}", notes.note),
     Route("/letters/{slug}", pages.letter),
     Route("/topics/{slug}", pages.topic_page),
+    Route("/topics/{slug}/counter", counter.counter),
+    Route("/topics/{slug}/qr.svg", counter.qr),
+    Route("/counter", counter.counter),
+    Route("/qr.svg", counter.qr),
     Route("/subscribe", joining.subscribe_form),
     Route("/subscribe", joining.subscribe, methods=["POST"]),
     Route("/confirm/{token}", joining.confirm_page),

@@ -1,15 +1,21 @@
 """What readers do on the site, from their first look to their last click."""
 
 import html
+import io
 import json
 import re
+from datetime import UTC, datetime
 
 import pytest
+import segno
 import sqlalchemy as sa
 
-from storage.schema import consent_text
+from fediletter.media.uploads import Upload, store_sound
+from storage.schema import consent_text, metadata
 from tests.federation.test_network import Scripted, answer
+from tests.fediletter.readers import unsubscribe_link
 from tests.shop import running_shop
+from tests.web.desk_shop import sound
 
 ENGLISH = {"Accept-Language": "en"}
 INTENT = "https://w3id.org/fep/3b86/Follow"
@@ -199,3 +205,103 @@ async def test_the_box_takes_an_address_and_keeps_the_words_that_stood_in_it(sho
 
 def kept_texts(tx) -> list[str]:
     return [row[0] for row in tx.rows(sa.select(consent_text.c.text))]
+
+
+@pytest.mark.parametrize(
+    ("path", "leads_to", "handle"),
+    [("", "/subscribe", "shop"), ("/topics/cuir-vegetal", "/topics/cuir-vegetal", "cuir_vegetal")],
+)
+async def test_the_sheet_for_the_counter_has_the_handle_and_a_code_that_leads_there(
+    shop, path, leads_to, handle
+):
+    await shop.publish(topics=["Cuir végétal"])
+    page = await shop.client.get(f"{path}/counter", headers=ENGLISH)
+    code = await shop.client.get(f"{path}/qr.svg")
+
+    assert page.text.count(f'src="{path}/qr.svg"') == 9
+    assert f"@{handle}@{shop.settings.account_host}" in page.text
+    assert code.headers["content-type"] == "image/svg+xml"
+    expected = io.BytesIO()
+    segno.make(shop.base_url + leads_to, error="m", micro=False).save(
+        expected, kind="svg", border=4, dark="#000", light="#fff", xmldecl=False, omitsize=True
+    )
+    assert code.content == expected.getvalue()
+
+
+async def test_a_letter_with_sound_can_be_listened_to_on_its_page(shop):
+    sound_id = await store_sound(
+        shop.services.store,
+        shop.settings.media,
+        Upload(sound(), "episode.mp3"),
+        now=datetime.now(UTC),
+    )
+    letter = await shop.publish("Écoutez", audio_media_id=sound_id)
+
+    page = await shop.client.get(letter.url, headers=ENGLISH)
+
+    source = re.search(r'<audio controls preload="none" src="([^"]+)">', page.text)[1]
+    policy = page.headers["content-security-policy"]
+    assert "media-src 'self'" in policy
+    assert (await shop.client.get(source)).headers["content-type"] == "audio/mpeg"
+    assert 'type="application/rss+xml"' in page.text
+    assert "3 seconds" in page.text
+
+
+async def test_every_page_tells_feed_readers_where_the_feeds_are(shop):
+    letter = await shop.publish("Du lin", topics=["Lin"])
+    await shop.subscribe("ana@example.org")
+    leave = await unsubscribe_link(shop, "ana@example.org")
+    paths = ["/", letter.url, "/topics/lin", "/privacy", "/agenda", "/counter", "/nothing", leave]
+    for path in paths:
+        page = (await shop.client.get(path)).text
+        for kind, feed in (("atom", "/feed.atom"), ("feed", "/feed.json")):
+            mark = "xml" if kind == "atom" else "json"
+            assert re.search(
+                rf'<link rel="alternate" type="application/{kind}\+{mark}"[^>]*'
+                rf'href="{shop.base_url}{feed}"',
+                page,
+            ), path
+
+
+# What the privacy page says of each table that holds something about people.
+TOLD = {
+    "subscriber": "your address, your language, the subjects, the rhythm and the pause",
+    "subscription": "the subjects",
+    "confirmation": "never confirms is forgotten after a week",
+    "ask": "never confirms is forgotten after a week",
+    "consent": "the words that you agreed to",
+    "suppression": "a fingerprint of the address remains",
+    "bounce": "what your mailbox’s server answered",
+    "delivery": "that it was sent to you",
+    "notice": "that it was sent to you",
+    "one_time_link": "a copy of all we keep, move to another address, or erase everything",
+    "throttle": "the first three of the four numbers",
+    "reply": "your answer, your name as you wrote it, and your address",
+    "remote_actor": "the public address, name and key of your account",
+    "remote_key": "name and key of your account",
+    "follower": "as long as you follow",
+    "received": "If you answer, like, boost, quote, report or vote",
+    "tombstone": "If you answer, like, boost, quote, report or vote",
+    "reaction": "like, boost",
+    "quote": "quote",
+    "report": "report",
+    "vote": "Of a vote we keep whose it is",
+    "subject_vote": "Of a vote we keep whose it is",
+    "subject": "A proposal is kept without any name",
+    "inbox": "where its server takes messages",
+}
+# Of the shop and its founders, of servers, or no more than sums and wordings.
+NOT_OF_READERS = set(
+    "newsletter actor actor_key dkim_key topic media founder passkey recovery_code session audit "
+    "post post_version post_topic old_slug poll poll_option activity mailing mailing_template "
+    "fan_out worker lane tally consent_text peer block"
+    "".split()
+)
+
+
+@pytest.mark.rule("PR-1")
+async def test_the_privacy_page_tells_of_every_table_that_holds_something_about_readers(shop):
+    page = html.unescape((await shop.client.get("/privacy", headers=ENGLISH)).text)
+
+    assert {name for name in metadata.tables if name not in TOLD} == NOT_OF_READERS
+    assert {name: words for name, words in TOLD.items() if words not in page} == {}
