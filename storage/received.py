@@ -7,9 +7,9 @@ import sqlalchemy as sa
 
 from storage.errors import NotThere
 from storage.ids import ReceivedId
-from storage.schema import received, tombstone
+from storage.schema import received, remote_actor, tombstone
 from storage.store import Tx
-from storage.times import to_ms
+from storage.times import from_ms, to_ms
 from storage.wakeup import RECEIVED
 
 
@@ -80,8 +80,70 @@ def get(tx: Tx, received_id: ReceivedId) -> Received:
     return Received(*row)
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What came to nothing, or waits for another server, for the desk."""
+
+    id: ReceivedId
+    signer: str
+    handle: str | None  # user@host, of an actor that we know.
+    type: str
+    state: str
+    reason: str | None
+    at: datetime
+    not_before: datetime  # Of the next try, while it waits.
+
+
+def told(tx: Tx, *, limit: int, state: str | None = None, before: int | None = None) -> list[Told]:
+    """What was ignored, held or failed, the newest first, beyond the id `before`.
+
+    Args:
+        tx: The transaction.
+        limit: So many.
+        state: `ignored`, `held` or `failed` alone; `waiting`: what is tried again.
+        before: The last id of the page before.
+    """
+    query = (
+        sa.select(
+            received.c.id,
+            received.c.signer,
+            remote_actor.c.username + "@" + remote_actor.c.host,
+            received.c.type,
+            received.c.state,
+            received.c.reason,
+            received.c.at,
+            received.c.not_before,
+        )
+        .select_from(received.outerjoin(remote_actor, remote_actor.c.uri == received.c.signer))
+        .order_by(received.c.id.desc())
+        .limit(limit)
+    )
+    if state == "waiting":
+        query = query.where(received.c.state == "waiting", received.c.attempts > 0)
+    else:
+        # As the index says it.
+        query = query.where(sa.text("received.state NOT IN ('waiting', 'done')"))
+        if state is not None:
+            query = query.where(received.c.state == state)
+    if before is not None:
+        query = query.where(received.c.id < before)
+    return [Told(*(*row[:-2], *map(from_ms, row[-2:]))) for row in tx.rows(query)]
+
+
+def try_again(tx: Tx, received_id: ReceivedId, *, now: datetime) -> bool:
+    """Let what was held or failed be applied anew. False if it is neither."""
+    changed = tx.execute(
+        sa.update(received)
+        .where(received.c.id == received_id, received.c.state.in_(("held", "failed")))
+        .values(state="waiting", attempts=0, not_before=to_ms(now), reason=None)
+    )
+    if changed.rowcount:
+        tx.wake(RECEIVED)
+    return changed.rowcount == 1
+
+
 def finish(tx: Tx, received_id: ReceivedId, *, state: str, reason: str | None) -> bool:
-    """Say that it is `done`, `ignored` or `failed`. False if somebody else did already."""
+    """Say that it is `done`, `ignored`, `held` or `failed`. False if somebody else did already."""
     changed = tx.execute(
         sa.update(received)
         .where(received.c.id == received_id, received.c.state == "waiting")

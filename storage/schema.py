@@ -752,7 +752,7 @@ received = Table(
     Column("activity_uri", Text, nullable=False),  # Or a synthetic key (federation.md 9.1.7).
     Column("type", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),  # The bytes whose digest was checked.
-    Column("state", Text, nullable=False),  # waiting, done, ignored, failed
+    Column("state", Text, nullable=False),  # waiting, done, ignored, held, failed
     Column("attempts", Integer, nullable=False, server_default="0"),
     _ms("not_before"),
     Column("reason", Text, nullable=True),
@@ -766,6 +766,12 @@ received = Table(
         postgresql_where=text("state = 'waiting'"),
     ),
     Index("ix_received_at", "at"),
+    Index(
+        "ix_received_told",  # The desk's list of what came to nothing, the newest first.
+        "id",
+        sqlite_where=text("state NOT IN ('waiting', 'done')"),
+        postgresql_where=text("state NOT IN ('waiting', 'done')"),
+    ),
     sqlite_autoincrement=True,
 )
 

@@ -1,9 +1,9 @@
 """From type to handler: `gather` may ask the network, `apply` decides in one transaction.
 
 A handler returns a reason when it ignores an activity, None when it applied it. What a peer sends
-never raises out of here: it is recorded with a reason that a founder can read.
+never raises out of here: it is recorded with a reason that a founder can read (`reasons.py`).
 
-Sources: federation.md 9.2, 9.3; RE-8; IN-36.
+Sources: federation.md 9.2, 9.3; RE-8; IN-33, IN-36.
 """
 
 import logging
@@ -11,17 +11,12 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeAlias
 
-from federation.errors import (
-    DocumentGone,
-    FederationError,
-    FetchFailed,
-    ForbiddenAddress,
-    TryFetchLater,
-)
+from federation.errors import FederationError, TryFetchLater
 from federation.inbox import VerifiedActivity, reopen
 from federation.origins import host_of
 from fediletter.inbound import follow, profile, quote, reaction, removal, reply
 from fediletter.inbound.facts import Apply
+from fediletter.inbound.reasons import BLOCKED, HELD, NO_HANDLER, reason_of
 from fediletter.services import Services
 from storage import received
 from storage.blocks import is_blocked
@@ -62,7 +57,7 @@ async def process(services: Services, received_id: ReceivedId) -> None:
     handler = _HANDLERS.get(row.type)
     try:
         if handler is None:
-            await _finish(services, received_id, "ignored", "nothing to do for this type")
+            await _finish(services, received_id, "ignored", NO_HANDLER)
             return
         activity = reopen(row.signer, row.body)
         apply = await handler(services, activity)
@@ -79,10 +74,11 @@ async def process(services: Services, received_id: ReceivedId) -> None:
 
 def _apply(tx: Tx, apply: Apply, activity: VerifiedActivity, received_id: ReceivedId) -> None:
     if is_blocked(tx, activity.actor, host_of(activity.actor)):
-        received.finish(tx, received_id, state="ignored", reason="blocked meanwhile")
+        received.finish(tx, received_id, state="ignored", reason=BLOCKED)
         return
     reason = apply(tx)
-    received.finish(tx, received_id, state="ignored" if reason else "done", reason=reason)
+    state = "held" if reason in HELD else "ignored" if reason else "done"
+    received.finish(tx, received_id, state=state, reason=reason)
 
 
 async def _again(services: Services, row: received.Received, reason: str) -> None:
@@ -91,23 +87,6 @@ async def _again(services: Services, row: received.Received, reason: str) -> Non
         return
     at = services.clock.now() + timedelta(seconds=10 * 4**row.attempts)
     await services.store.write(received.later, row.id, at=at, reason=reason)
-
-
-def reason_of(trouble: Exception) -> str:
-    """What went wrong with an activity, as a founder can read it."""
-    match trouble:
-        case DocumentGone():
-            return "The other server says that this is not there any more."
-        case TryFetchLater():
-            return f"The other server does not answer at present ({trouble.detail})."
-        case ForbiddenAddress():
-            return "It refers to an address that we never connect to."
-        case FetchFailed():
-            return f"What the other server showed cannot be used ({trouble.detail})."
-        case FederationError():
-            return f"What the other server sent cannot be used ({trouble.detail})."
-        case _:
-            return f"We could not apply it: a mistake of ours ({type(trouble).__name__})."
 
 
 async def _finish(services: Services, received_id: ReceivedId, state: str, reason: str) -> None:

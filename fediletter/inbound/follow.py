@@ -10,6 +10,7 @@ from federation.inbox import VerifiedActivity
 from federation.origins import host_of, parent_domain
 from fediletter.inbound.answering import answer_in_person
 from fediletter.inbound.facts import Apply, actor_now, actor_row, ignore
+from fediletter.inbound.reasons import TOO_MANY_FOLLOWERS
 from fediletter.limits import FOLLOWS_PER_HOST_HOUR, NEW_HOSTS_PER_PARENT_DAY
 from fediletter.rendering.activities import accept, reject
 from fediletter.services import Services
@@ -69,7 +70,7 @@ async def follow(services: Services, activity: VerifiedActivity) -> Apply:
             now=now,
         )
         if parked:
-            return "too many new followers of one host: this one waits for your decision"
+            return TOO_MANY_FOLLOWERS
         yes = accept(activity.document, target.uri, links, token=token)
         answer_in_person(tx, target, row, yes, now=now)
         return None

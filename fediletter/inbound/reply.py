@@ -26,6 +26,7 @@ from federation.reading import (
     visibility_of,
 )
 from fediletter.inbound.facts import Apply, actor_now, actor_row, ignore, our_post
+from fediletter.inbound.reasons import TOO_MANY_ANSWERS
 from fediletter.inbound.vote import apply_ballot, ballot_of
 from fediletter.limits import (
     REMOTE_HTML_BYTES,
@@ -93,7 +94,7 @@ async def create(services: Services, activity: VerifiedActivity) -> Apply:
         post_id, parent_id, mention = place or (_foyer(tx, now), None, True)
         below, lately = stored_of(tx, post_id, row.id, mention=mention, now=now)
         if below >= REPLIES_PER_ISSUE or lately >= REPLIES_PER_ACTOR_HOUR:
-            return "too many answers"
+            return TOO_MANY_ANSWERS
         visibility = visibility_of(note, row.followers_uri)
         trusted = row.approved and get_newsletter(tx).approve_known
         new = NewReply(

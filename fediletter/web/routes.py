@@ -25,6 +25,7 @@ from fediletter.web import (
     preferences,
     readers,
     receipt,
+    received,
     sheet,
     showing,
 )
@@ -129,6 +130,8 @@ ROUTES: list[BaseRoute] = [
     Route("/desk/quotes/{public_id}/revoke", answers.revoke_quote, methods=["POST"]),
     Route("/desk/reports", answers.reports),
     Route("/desk/reports/{report_id:int}/settle", answers.settle, methods=["POST"]),
+    Route("/desk/received", received.came_to_nothing),
+    Route("/desk/received/{received_id:int}/again", received.try_again, methods=["POST"]),
     Route("/desk/blocks", answers.blocked),
     Route("/desk/blocks", answers.block, methods=["POST"]),
     Route("/desk/readers", readers.readers),

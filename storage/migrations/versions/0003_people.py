@@ -18,6 +18,7 @@ _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     """Filled by the commits that follow, until the first release that holds it."""
     _showing_mail()
+    _received()
 
 
 def _showing_mail() -> None:
@@ -43,4 +44,11 @@ def _showing_mail() -> None:
             ["consent_text.version"],
             name=op.f("fk_publish_ask_text_version_consent_text"),
         ),
+    )
+
+
+def _received() -> None:
+    told = sa.text("state NOT IN ('waiting', 'done')")
+    op.create_index(
+        "ix_received_told", "received", ["id"], sqlite_where=told, postgresql_where=told
     )
