@@ -87,6 +87,16 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class MailRest:
+    """The relay takes nothing: mail waits, and goes on by itself."""
+
+    reason: str  # In words of the log.
+    since: datetime
+    next_at: datetime | None
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
 class QueueStatus:
     """The queue as a whole, for `fediletter status`."""
 
@@ -95,7 +105,8 @@ class QueueStatus:
     received_waiting: int
     workers: int  # Processes that send and apply, as far as they are known to live.
     stepping: int  # Fan-outs whose readers are still being turned into deliveries.
-    resting: tuple[WaitingHost, ...]
+    mail_rest: MailRest | None
+    resting: tuple[WaitingHost, ...]  # Hosts of the fediverse.
     parked: tuple[WaitingHost, ...]
     resting_lanes: int
     parked_lanes: int
@@ -159,7 +170,8 @@ def queue_status(tx: Tx, *, now: datetime) -> QueueStatus:
                 )
             )
         ),
-        resting=_hosts(tx, sa.and_(waiting, lane.c.failures > 0), limit=50),
+        mail_rest=mail_rest(tx),
+        resting=_hosts(tx, sa.and_(waiting, lane.c.failures > 0, lane.c.kind != "email"), limit=50),
         parked=_hosts(tx, sa.and_(waiting, lane.c.parked_at.is_not(None)), limit=50),
         uncertain_letters=_in_doubt(tx),
         resting_lanes=_lanes(tx, lane.c.failures > 0, lane.c.ready_at.is_not(None)),
@@ -167,6 +179,26 @@ def queue_status(tx: Tx, *, now: datetime) -> QueueStatus:
         dormant=_lanes(tx, lane.c.dormant_at.is_not(None)),
         oldest_seconds=_oldest(tx, now),
     )
+
+
+def mail_rest(tx: Tx) -> MailRest | None:
+    """Why mail rests, over all its lanes; None while the relay takes it."""
+    resting = sa.and_(lane.c.kind == "email", lane.c.failures > 0, lane.c.ready_at.is_not(None))
+    row = tx.row(
+        sa.select(lane.c.last_error, lane.c.failing_since)
+        .where(resting)
+        .order_by(lane.c.failing_since, lane.c.id)
+        .limit(1)
+    )
+    if row is None:
+        return None
+    next_at = tx.scalar(sa.select(sa.func.min(lane.c.ready_at)).where(resting))
+    waiting = tx.scalar(
+        sa.select(sa.func.count())
+        .select_from(delivery.join(lane, lane.c.id == delivery.c.lane_id))
+        .where(lane.c.kind == "email", delivery.c.state == "waiting")
+    )
+    return MailRest(row[0] or "", from_ms(row[1]), from_ms(next_at), int(waiting))
 
 
 def audience_sizes(tx: Tx, *, now: datetime) -> tuple[int, int]:

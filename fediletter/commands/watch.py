@@ -10,6 +10,7 @@ from fediletter.checks import run_checks
 from fediletter.cli import settings_of, words_here
 from fediletter.clock import SystemClock
 from fediletter.installation import open_store
+from fediletter.outbound.relay_watch import kind_of
 from storage.progress import Counts, QueueStatus, queue_status
 
 
@@ -49,6 +50,18 @@ def _lines(found: QueueStatus) -> list[str]:
     lines.append(_("Processes that send: {count}", count=found.workers))
     if found.stepping:
         lines.append(_("Letters whose readers are being looked up: {count}", count=found.stepping))
+    if found.mail_rest is not None:
+        rest = found.mail_rest
+        lines.append(
+            _(
+                "{trouble} {count} mails wait since {moment} and leave by themselves when it is "
+                "well again ({reason})",
+                trouble=_(kind_of(rest.reason)),
+                count=rest.waiting,
+                moment=words_here().moment(rest.since),
+                reason=rest.reason,
+            )
+        )
     lines += [
         _(
             "resting: {host}, {count} waiting, {reason}",

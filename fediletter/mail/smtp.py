@@ -182,7 +182,10 @@ class Session:
             # Octets that came before the handshake were not protected by it (EM-5).
             if reply.code != 220 or self._reader._buffer:  # type: ignore[attr-defined]
                 raise Trouble(f"STARTTLS failed: {reply}")
-            await self._writer.start_tls(context, server_hostname=self._relay.host)
+            try:
+                await self._writer.start_tls(context, server_hostname=self._relay.host)
+            except ssl.SSLError as wrong:
+                raise Trouble(f"no secure connection to the relay: {_words(wrong)}") from wrong
             await self._hello()
         if self._relay.user is not None:
             await self._log_in()

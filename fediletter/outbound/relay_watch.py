@@ -1,5 +1,8 @@
 """How the relay fares, over all lanes of a process: trouble is said once, and so is its end.
 
+Said in the log and, from what the lanes remember, on the desk and by `fediletter status`. Never by
+mail: it could not leave before the trouble is over, and then there is nothing left to do.
+
 Sources: email.md TR-2, 11.3 (the same refusal for three readers in a row); issue 4, bad input.
 """
 
@@ -13,6 +16,22 @@ from fediletter.mail.courier import Accepted, Failed, Halt, Result
 from storage.ids import MailingId
 
 _log = logging.getLogger("fediletter.outbound")
+
+
+# How a halt begins, and what it is in words for people.
+_KINDS = (
+    ("the relay does not answer", "The mail relay does not answer."),
+    ("no secure connection", "The mail relay shows no certificate that can be trusted."),
+    ("the relay offers no STARTTLS", "The mail relay offers no encrypted connection."),
+    ("the relay refuses the login", "The mail relay refuses the name or the password."),
+    ("4", "The mail relay takes nothing for now: it is full or busy."),
+)
+_BROKE_OFF = "The mail relay broke off the conversation."
+
+
+def kind_of(reason: str) -> str:
+    """The trouble of a relay in words for people (a message id), from a halt's reason."""
+    return next((said for begins, said in _KINDS if reason.startswith(begins)), _BROKE_OFF)
 
 
 class RelayWatch:

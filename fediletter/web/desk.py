@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from fediletter.errors import AppError
 from fediletter.newsletter import posts as rules
 from fediletter.outbound import publish as publishing
+from fediletter.outbound.relay_watch import kind_of
 from fediletter.web.census import census_of
 from fediletter.web.context import page, services_of, words_of
 from fediletter.web.drafts import Typed, post_id_of, read_typed, typed_from
@@ -23,6 +24,7 @@ from storage import conversations, media, posts, topics
 from storage.errors import Conflict
 from storage.newsletters import get_newsletter
 from storage.posts import Post
+from storage.progress import mail_rest
 from storage.store import Tx
 
 _VERSIONS = 20
@@ -56,10 +58,11 @@ async def home(request: Request) -> Response:
                 tx, limit=20, audiences=("public", "unlisted", "followers")
             ),
             "pending": conversations.count_pending(tx),
+            "mail_rest": mail_rest(tx),
         }
 
     found = await services.store.read(look)
-    return desk_page(request, "home.html", counted=counted, **found)
+    return desk_page(request, "home.html", counted=counted, kind_of=kind_of, **found)
 
 
 @at_desk

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from fediletter.newsletter.bounces import lift
+from fediletter.outbound.relay_watch import kind_of
 from fediletter.services import house_of
 from fediletter.web.context import services_of
 from fediletter.web.desk import desk_page
@@ -19,6 +20,7 @@ from storage import audit, suppressions
 from storage.errors import NotThere
 from storage.ids import DeliveryId, MailingId, SubscriberId
 from storage.newsletters import get_newsletter
+from storage.progress import mail_rest
 from storage.store import Tx
 
 _PAGE = 50
@@ -38,6 +40,7 @@ async def _page(request: Request, problems: dict[str, str], *, status: int = 200
     def look(tx: Tx) -> dict[str, Any]:
         return {
             "newsletter": get_newsletter(tx),
+            "mail_rest": mail_rest(tx),
             "paused": suppressions.paused_mailings(tx),
             "stopped": suppressions.stopped_domains(tx, now=now),
             "doubtful": suppressions.doubtful(tx, limit=_PAGE),
@@ -47,7 +50,9 @@ async def _page(request: Request, problems: dict[str, str], *, status: int = 200
         }
 
     found = await services.store.read(look)
-    return desk_page(request, "mail.html", status=status, problems=problems, size=_PAGE, **found)
+    return desk_page(
+        request, "mail.html", status=status, problems=problems, size=_PAGE, kind_of=kind_of, **found
+    )
 
 
 @at_desk

@@ -1,12 +1,17 @@
 """A relay that is down, refuses us, or refuses what we send: said once, nothing lost, goes on."""
 
+import asyncio
 import logging
 import re
+import ssl
 from datetime import timedelta
 
 import pytest
+from click.testing import CliRunner
 
+from fediletter.cli import cli
 from fediletter.limits import UNCERTAIN_HELD
+from fediletter.mail import smtp
 from fediletter.mail.courier import Accepted, Failed, Halt
 from fediletter.outbound.backoff import uncertain_again
 from fediletter.outbound.relay_watch import RelayWatch
@@ -14,8 +19,9 @@ from storage import progress
 from storage.ids import MailingId
 from storage.lanes import mail_lane_of
 from storage.posts import post_by_slug
-from tests.fediletter.mail.sink import CLOSE, Sink
+from tests.fediletter.mail.sink import CLOSE, HOLD, Sink
 from tests.fediletter.test_digest import Calendar
+from tests.peers.certificates import make_certificates
 from tests.peers.test_postfix import add_active
 from tests.shop import running_shop, until
 
@@ -71,6 +77,108 @@ async def test_a_relay_that_is_down_is_named_once_and_everything_leaves_when_it_
     assert sum(one.getMessage() == "mail goes on" for one in caplog.records) == 1
 
 
+class Hands(Calendar):
+    """Both of the machine's clocks go forward when a test says so."""
+
+    def monotonic(self):
+        return super().monotonic() + self.ahead.total_seconds()
+
+
+FULL = {("MAIL", number): "452 4.3.1 no room" for number in range(1, 99)}
+WRONG_LOGIN = {("AUTH", number): "535 5.7.8 no" for number in range(1, 99)}
+SILENT = {("EHLO", number): HOLD for number in range(1, 99)}
+
+
+@pytest.mark.rule("TR-1")
+@pytest.mark.rule("TR-2")
+@pytest.mark.rule("TR-5")
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        ("full", "il est plein ou occupé"),
+        ("slow", "a interrompu la conversation"),
+        ("login", "refuse le nom ou le mot de passe"),
+        ("certificate", "certificat digne de confiance"),
+    ],
+)
+async def test_whatever_a_relay_has_mail_rests_says_so_once_and_goes_on_by_itself(
+    tmp_path, caplog, monkeypatch, trouble, words
+):
+    caplog.set_level(logging.INFO)
+    authority, own, key = make_certificates(tmp_path)
+    sink, clock = Sink(), Hands()
+    scheme, user = "smtp", ""
+    match trouble:
+        case "full":
+            sink.script = FULL
+        case "slow":
+            sink.script = SILENT
+            monkeypatch.setattr(smtp, "SMTP_COMMAND_SECONDS", 0.3)
+        case "login":
+            sink.script, sink.extensions, user = WRONG_LOGIN, ("AUTH PLAIN",), "u:p@"
+        case _:
+            sink.tls, sink.implicit = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), True
+            sink.tls.load_cert_chain(own, key)
+            scheme = "smtps"
+    async with (
+        sink.running(),
+        running_shop(
+            tmp_path / "shop", clock=clock, smtp_url=f"{scheme}://{user}127.0.0.1:{sink.port}"
+        ) as shop,
+    ):
+        await shop.log_in()
+        await add_active(shop, *TEN)
+        assert "ne répond pas" not in (await shop.client.get("/desk")).text
+        await shop.publish("Du lin", "x")
+        await until_state(shop, lambda found: any(one.last_error for one in found.waiting_hosts))
+        await until(lambda: idle(shop))
+
+        for path in ("/desk", "/desk/mail"):
+            page = (await shop.client.get(path, headers={"Accept-Language": "fr"})).text
+            assert page.count('role="alert"') == 1, path
+            assert words in page
+            assert "10 mails attendent depuis le" in page
+        said = await asyncio.to_thread(status_of, shop)
+        assert sum("leave by themselves" in line for line in said) == 1
+        assert not any(line.startswith("resting: mail") for line in said)
+        assert len(rests(caplog)) == 1
+        assert sink.messages == []
+        _, found = await state_of(shop)
+        assert (found.mail.waiting, found.mail.failed) == (10, 0)
+
+        sink.script = {}
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+        clock.ahead += timedelta(minutes=16)
+        await until_state(shop, lambda found: found.mail.delivered == 10)
+        await until(lambda: idle(shop))
+        assert 'role="alert"' not in (await shop.client.get("/desk")).text
+        assert not any("leave by" in line for line in await asyncio.to_thread(status_of, shop))
+
+    assert sorted(sink.recipients) == TEN
+    assert len(rests(caplog)) == 1
+    assert sum(one.getMessage() == "mail goes on" for one in caplog.records) == 1
+
+
+def status_of(shop):
+    arguments = ["--data", str(shop.settings.data), "status"]
+    answer = CliRunner().invoke(cli, arguments, env={"LANG": "en"}, catch_exceptions=False)
+    assert answer.exit_code == 0, answer.output
+    return answer.output.splitlines()
+
+
+async def test_a_relay_that_answers_an_octet_at_a_time_gets_everything_once(tmp_path):
+    sink = Sink(a_reply_per_octet=True)
+    async with (
+        sink.running(),
+        running_shop(tmp_path / "shop", smtp_url=f"smtp://127.0.0.1:{sink.port}") as shop,
+    ):
+        await add_active(shop, *TEN)
+        await shop.publish("Du lin", "x")
+        await until_state(shop, lambda found: found.mail.delivered == 10)
+
+    assert sorted(sink.recipients) == TEN
+
+
 @pytest.mark.rule("TR-9")
 async def test_a_relay_that_refuses_our_sender_pauses_the_letter_until_a_founder_goes_on(tmp_path):
     refused = {("MAIL", number): "553 5.7.1 not your address" for number in range(1, 9)}
@@ -100,8 +208,6 @@ async def test_a_relay_that_refuses_our_sender_pauses_the_letter_until_a_founder
 
 
 async def idle(shop):
-    import asyncio
-
     import sqlalchemy as sa
 
     from storage.schema import lane

@@ -37,6 +37,7 @@ class Sink:
     a_reply_per_octet: bool = False
     greeting: str = "220 sink.test"
     tls: ssl.SSLContext | None = None
+    implicit: bool = False  # TLS from the first octet.
     port: int = 0
     events: list[tuple[str, int]] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
@@ -56,7 +57,8 @@ class Sink:
 
     @contextlib.asynccontextmanager
     async def running(self, port: int = 0) -> AsyncIterator["Sink"]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        context = self.tls if self.implicit else None
+        server = await asyncio.start_server(self._serve, "127.0.0.1", port, ssl=context)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
