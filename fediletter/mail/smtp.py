@@ -237,8 +237,8 @@ class Session:
                     return None if self._may_go_on(refusal) else refusal
                 if refusal is not None:
                     # Recorded before anything else is asked for: the caller would offer it again.
-                    for result in (ended, (current, refusal)):
-                        await courier.advance(result, None)
+                    await courier.advance(ended, None)
+                    await courier.advance((current, refusal), None)
                     ended = None
                     current = await self._begin_next(courier, after_refusal=True)
                     continue
