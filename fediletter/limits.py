@@ -47,10 +47,18 @@ FREE_SPACE_BYTES = 500 << 20  # L-56
 
 SESSION_IDLE = timedelta(hours=8)  # L-60
 SESSION_ABSOLUTE = timedelta(days=7)  # L-60
+SESSION_FRESH = timedelta(minutes=15)  # L-60
 ARGON2_KIB, ARGON2_PASSES, ARGON2_LANES = 64 << 10, 3, 1  # L-61
 LOGINS_PER_PREFIX = (10, timedelta(minutes=5))  # L-62
 LOGINS_PER_ACCOUNT = (20, timedelta(hours=1))  # L-62
+CODES_PER_ATTEMPT = 5  # L-63
+CODES_PER_DAY = (20, timedelta(days=1))  # L-63
+CHALLENGES_PER_PREFIX = (30, timedelta(minutes=5))  # Passkeys asked for at the door.
+ATTEMPT = timedelta(minutes=10)  # What is begun at the door ends.
+RECOVERY_CODES = 10  # WE-5
 PASSWORD_LENGTH = (12, 1024)  # L-64
+RESET_LINK = timedelta(minutes=30)  # L-65
+INVITATION = timedelta(days=3)
 SETUP_LINK = timedelta(minutes=30)  # WE-22
 
 SUBSCRIBES_PER_PREFIX = (5, timedelta(minutes=10))  # L-70

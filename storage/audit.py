@@ -17,6 +17,7 @@ from storage.times import from_ms, to_ms
 class Entry:
     """One line of the audit list."""
 
+    id: int
     at: datetime
     founder_id: FounderId | None
     channel: str
@@ -58,10 +59,11 @@ def write(
     )
 
 
-def newest(tx: Tx, *, limit: int) -> list[Entry]:
-    """The last lines, the newest first."""
+def newest(tx: Tx, *, limit: int, before: int | None = None) -> list[Entry]:
+    """The last lines, the newest first; those before an id."""
     rows = tx.rows(
         sa.select(
+            audit.c.id,
             audit.c.at,
             audit.c.founder_id,
             audit.c.channel,
@@ -69,7 +71,11 @@ def newest(tx: Tx, *, limit: int) -> list[Entry]:
             audit.c.subject,
             audit.c.detail_json,
         )
+        .where(audit.c.id < before if before is not None else sa.true())
         .order_by(audit.c.id.desc())
         .limit(limit)
     )
-    return [Entry(from_ms(row[0]), *(*row[1:5], json.loads(row[5]))) for row in rows]
+    return [
+        Entry(row[0], from_ms(row[1]), row[2], row[3], row[4], row[5], json.loads(row[6]))
+        for row in rows
+    ]

@@ -227,11 +227,23 @@ session = Table(
     _ms("fresh_at"),  # Last time that all factors were shown (L-60).
 )
 
+attempt = Table(
+    "attempt",  # Begun at the door and not done yet: a log-in, a passkey, a secret of codes.
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("purpose", Text, nullable=False),  # second, passkey, add-passkey, add-codes
+    _ref("founder_id", "founder", nullable=True, cascade=True),
+    Column("session_hash", LargeBinary, nullable=True),  # The session that it belongs to.
+    Column("secret", LargeBinary, nullable=True),  # A challenge, or a sealed seed (WE-19).
+    Column("tries", Integer, nullable=False, server_default="0"),
+    _ms("expires_at"),
+)
+
 one_time_link = Table(
     "one_time_link",
     metadata,
     Column("token_hash", LargeBinary, primary_key=True),
-    Column("purpose", Text, nullable=False),  # setup, reset, change-address, export, erase
+    Column("purpose", Text, nullable=False),  # setup, invite, reset, change-address, export, …
     _ref("founder_id", "founder", nullable=True, cascade=True),
     _ref("subscriber_id", "subscriber", nullable=True, cascade=True),
     Column("detail", Text, nullable=True),

@@ -20,17 +20,25 @@ def hit(tx: Tx, key: str, *, most: int, span: timedelta, now: datetime) -> bool:
         now: The time.
     """
     moment = to_ms(now)
-    row = tx.row(sa.select(throttle.c.hits, throttle.c.until).where(throttle.c.key == key))
-    if row is None or row[1] <= moment:
-        values = {"hits": 1, "since": moment, "until": moment + span // timedelta(milliseconds=1)}
-        tx.execute(
-            tx.insert(throttle)
-            .values(key=key, **values)
-            .on_conflict_do_update(index_elements=["key"], set_=values)
+    fresh = {"hits": 1, "since": moment, "until": moment + span // timedelta(milliseconds=1)}
+    more = {"hits": throttle.c.hits + 1, "since": throttle.c.since, "until": throttle.c.until}
+    is_over = throttle.c.until <= moment
+    row = tx.row(  # One statement: many who come at once are counted one by one.
+        tx.insert(throttle)
+        .values(key=key, **fresh)
+        .on_conflict_do_update(
+            index_elements=["key"],
+            set_={name: sa.case((is_over, fresh[name]), else_=more[name]) for name in fresh},
         )
-        return most >= 1
-    tx.execute(sa.update(throttle).where(throttle.c.key == key).values(hits=throttle.c.hits + 1))
-    return int(row[0]) < most
+        .returning(throttle.c.hits)
+    )
+    assert row is not None  # noqa: S101 (inserted or updated)
+    return int(row[0]) <= most
+
+
+def clear(tx: Tx, key: str) -> None:
+    """Begin to count anew."""
+    tx.execute(sa.delete(throttle).where(throttle.c.key == key))
 
 
 def is_free(tx: Tx, key: str, *, most: int, now: datetime) -> bool:

@@ -11,7 +11,7 @@ from fediletter.cli import settings_of, words_here
 from fediletter.clock import SystemClock
 from fediletter.exporting import subscriber_rows
 from fediletter.installation import open_store
-from storage import posts
+from storage import audit, posts
 from storage.posts import Post
 from storage.store import Store, Tx
 
@@ -55,6 +55,8 @@ def export(ctx: click.Context, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     store = open_store(settings)
     try:
+        now = SystemClock().now()
+        store.submit(audit.write, "export", channel="cli", now=now).result()
         count = _export_posts(store, directory, settings.media)
         with (directory / "subscribers.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows(subscriber_rows(store))

@@ -15,6 +15,7 @@ import click
 
 from fediletter.app import build_services
 from fediletter.cli import settings_of, words_here
+from fediletter.clock import SystemClock
 from fediletter.errors import AppError
 from fediletter.outbound import profile
 from fediletter.services import Services
@@ -53,13 +54,14 @@ def export_followers(ctx: click.Context) -> None:
     """Write the followers' handles as CSV to stdout, in Mastodon's form."""
 
     def look(tx: Tx) -> list[str]:
+        audit.write(tx, "export", subject="followers", channel="cli", now=SystemClock().now())
         own = next(one for one in local_actors(tx) if one.kind == "newsletter")
         found = kept_followers.list_followers(tx, own.id, limit=1_000_000)
         return [f"{one.username}@{one.host}" for one in found]
 
     writer = csv.writer(sys.stdout, lineterminator="\r\n")
     writer.writerow(["Account address"])
-    rows = _with_services(ctx, lambda services: services.store.read(look))
+    rows = _with_services(ctx, lambda services: services.store.write(look))
     writer.writerows([one] for one in rows)
 
 
@@ -152,7 +154,15 @@ def remove_block(ctx: click.Context, value: str) -> None:
 
     async def run(services: Services) -> bool:
         _, meant = await _meant(services, value)
-        return await services.store.write(blocks.remove_block, meant)
+        now = services.clock.now()
+
+        def work(tx: Tx) -> bool:
+            lifted = blocks.remove_block(tx, meant)
+            if lifted:
+                audit.write(tx, "unblock", channel="cli", now=now)
+            return lifted
+
+        return await services.store.write(work)
 
     if not _with_services(ctx, run):
         raise AppError(404, "This was not blocked.")

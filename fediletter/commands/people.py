@@ -13,12 +13,13 @@ from fediletter.cli import settings_of, words_here
 from fediletter.clock import SystemClock
 from fediletter.errors import AppError
 from fediletter.exporting import subscriber_rows
+from fediletter.founders import people
 from fediletter.founders.passwords import hash_password, problem_with
 from fediletter.importing import Report, import_file
 from fediletter.installation import open_store
 from fediletter.newsletter.tokens import Tokens
 from fediletter.sealing import load_vault
-from storage import audit, founders
+from storage import audit, factors, founders
 from storage.errors import Conflict, NotThere
 from storage.store import Store, Tx
 
@@ -107,6 +108,9 @@ def export(ctx: click.Context) -> None:
     """Write all subscribers as CSV to stdout; importing it again loses nothing."""
 
     def run(store: Store) -> None:
+        store.submit(
+            audit.write, "export", subject="subscribers", channel="cli", now=_now()
+        ).result()
         writer = csv.writer(sys.stdout, lineterminator="\r\n")
         for row in subscriber_rows(store):
             writer.writerow(row)
@@ -165,6 +169,7 @@ def password(ctx: click.Context, email: str, password_stdin: bool) -> None:
         if person is None:
             raise NotThere(email)
         founders.set_password(tx, person.id, hashed)
+        factors.end_attempts(tx, person.id)
         audit.write(tx, "password set", channel="cli", now=_now())
 
     try:
@@ -188,10 +193,34 @@ def remove(ctx: click.Context, email: str) -> None:
     """A person may not enter any more, from now on."""
 
     def work(tx: Tx) -> None:
-        founders.remove_founder(tx, email)
-        audit.write(tx, "founder removed", channel="cli", now=_now())
+        person = founders.founder_by_email(tx, email)
+        if person is None:
+            raise NotThere(email)
+        people.remove(tx, person.id)
+        audit.write(tx, "founder removed", subject=str(person.id), channel="cli", now=_now())
 
     try:
         _with_store(ctx, lambda store: store.submit(work).result())
     except NotThere as nobody:
         raise AppError(404, "Nobody with this address may enter.") from nobody
+
+
+@founder.command()
+@click.argument("email")
+@click.pass_context
+def reset(ctx: click.Context, email: str) -> None:
+    """For somebody who lost everything: print a link, good once and for half an hour.
+
+    Whoever opens it sets a new password; codes, passkeys and recovery codes are taken off then.
+    """
+
+    def work(tx: Tx) -> str:
+        token = people.reset(tx, email, now=_now())
+        audit.write(tx, "reset link", channel="cli", now=_now())
+        return token
+
+    try:
+        token = _with_store(ctx, lambda store: store.submit(work).result())
+    except NotThere as nobody:
+        raise AppError(404, "Nobody with this address may enter.") from nobody
+    click.echo(f"{settings_of(ctx).base_url}/desk/setup/{token}")

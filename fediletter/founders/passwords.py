@@ -40,6 +40,11 @@ def hash_password(password: str) -> str:
         return _hasher.hash(password)
 
 
+def is_old(hashed: str) -> bool:
+    """Whether the hash was made with other parameters than today's (L-61)."""
+    return _hasher.check_needs_rehash(hashed)
+
+
 async def is_password(password: str, hashed: str | None) -> bool:
     """Whether the password fits; takes the same time when there is none to fit."""
     return await asyncio.to_thread(_verify, password[: PASSWORD_LENGTH[1]], hashed)

@@ -19,7 +19,7 @@ from fediletter.newsletter import joining
 from fediletter.newsletter.mailroom import Mailroom
 from fediletter.newsletter.tokens import Tokens
 from fediletter.words import words
-from storage import personal, subscribers
+from storage import audit, personal, subscribers
 from storage.asks import forget_asks_of
 from storage.farewells import forget_subscriber
 from storage.lanes import mail_lane_of
@@ -95,6 +95,7 @@ def erase(tx: Tx, token: str, tokens: Tokens, *, hash_too: bool, now: datetime) 
     complained = subscribers.suppression_of(tx, hashed) == joining.NEVER_AGAIN
     forget_asks_of(tx, person.identity)
     forget_subscriber(tx, person.id)
+    audit.write(tx, "erase", channel="web", now=now)
     if hash_too:
         subscribers.lift_suppression(tx, hashed)
     elif not complained:

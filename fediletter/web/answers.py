@@ -7,6 +7,7 @@ import csv
 import io
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -19,7 +20,13 @@ from fediletter.web.context import services_of
 from fediletter.web.desk import desk_page
 from fediletter.web.drafts import version_in
 from fediletter.web.forms import choice, cursor, file, one, read_form
-from fediletter.web.login import at_desk, session_at
+from fediletter.web.login import (
+    at_desk,
+    editors_too,
+    is_founder,
+    only_founders,
+    session_at,
+)
 from fediletter.web.pages import by_reply
 from storage import audit, blocks, conversations, quotes
 from storage.ids import PostId, ReplyId
@@ -39,7 +46,7 @@ _CHANNELS = ("all", "fediverse", "email")
 _MOST_BLOCKS = 50_000
 
 
-@at_desk
+@editors_too
 async def answers(request: Request) -> Response:
     """Replies of every channel, by state, the newest first."""
     return await _answers(request, {}, {})
@@ -88,7 +95,7 @@ async def _answers(
     )
 
 
-@at_desk
+@editors_too
 async def answer_reply(request: Request) -> Response:
     """Answer a reader where they wrote; what cannot be sent stays in its field."""
     form = await read_form(request)
@@ -106,7 +113,7 @@ async def answer_reply(request: Request) -> Response:
     return RedirectResponse(_back(f"/desk/answers?{request.url.query}", "/desk/answers"), 303)
 
 
-@at_desk
+@editors_too
 async def own_answer(request: Request) -> Response:
     """Correct an answer of ours, or take it back."""
     services = services_of(request)
@@ -123,13 +130,17 @@ async def own_answer(request: Request) -> Response:
     return RedirectResponse(_back(one(form, "back"), "/desk/answers"), 303)
 
 
-@at_desk
+@editors_too
 async def decide(request: Request) -> Response:
     """Show, hide, or block the author."""
     services = services_of(request)
     form = await read_form(request)
     reply_id = ReplyId(int(request.path_params["reply_id"]))
     action = one(form, "action")
+    if action not in ("approve", "hide", "block"):
+        raise HTTPException(422)
+    if action == "block" and not is_founder(request):
+        raise only_founders()
     now = services.clock.now()
 
     def work(tx: Tx) -> None:

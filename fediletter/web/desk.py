@@ -19,7 +19,7 @@ from fediletter.web.census import census_of
 from fediletter.web.context import page, services_of, words_of
 from fediletter.web.drafts import Typed, post_id_of, read_typed, typed_from
 from fediletter.web.forms import cursor
-from fediletter.web.login import at_desk, session_at
+from fediletter.web.login import editors_too, is_founder, only_founders, session_at
 from storage import conversations, media, posts, topics
 from storage.errors import Conflict
 from storage.newsletters import get_newsletter
@@ -43,7 +43,7 @@ def desk_page(request: Request, template: str, *, status: int = 200, **context: 
     )
 
 
-@at_desk
+@editors_too
 async def home(request: Request) -> Response:
     """Drafts, what is planned, what is out; how many read."""
     services = services_of(request)
@@ -65,7 +65,7 @@ async def home(request: Request) -> Response:
     return desk_page(request, "home.html", counted=counted, kind_of=kind_of, **found)
 
 
-@at_desk
+@editors_too
 async def token(request: Request) -> Response:
     """The session's token, for a form whose session ended and began again meanwhile."""
     return JSONResponse({"csrf": session_at(request).csrf})
@@ -74,7 +74,7 @@ async def token(request: Request) -> Response:
 # --- writing ---------------------------------------------------------------------------------
 
 
-@at_desk
+@editors_too
 async def new_letter(request: Request) -> Response:
     """An empty form."""
     services = services_of(request)
@@ -83,7 +83,7 @@ async def new_letter(request: Request) -> Response:
     return await _form(request, Typed(draft, [], 0, "", {}), None)
 
 
-@at_desk
+@editors_too
 async def create_letter(request: Request) -> Response:
     """Save a new draft."""
     services = services_of(request)
@@ -101,18 +101,18 @@ async def create_letter(request: Request) -> Response:
     return _next(post_id, typed.action)
 
 
-@at_desk
+@editors_too
 async def edit_letter(request: Request) -> Response:
     """The form with what is stored."""
     post = await services_of(request).store.read(posts.get_post, post_id_of(request))
     return await _form(request, typed_from(post), post)
 
 
-@at_desk
+@editors_too
 async def save_letter(request: Request) -> Response:
     """Save on top of the version that was seen; a conflict shows both texts."""
     services = services_of(request)
-    post = await services.store.read(posts.get_post, post_id_of(request))
+    post = await _changeable(request)
     typed = await read_typed(request, post)
     if typed.problems:
         return await _form(request, typed, post, status=422)
@@ -146,12 +146,20 @@ async def save_letter(request: Request) -> Response:
     return _next(post.id, typed.action)
 
 
+async def _changeable(request: Request) -> Post:
+    """The post that a path names; what has left drafts is for founders alone to change."""
+    post = await services_of(request).store.read(posts.get_post, post_id_of(request))
+    if post.state != "draft" and not is_founder(request):
+        raise only_founders()
+    return post
+
+
 def _next(post_id: int, action: str) -> Response:
     suffix = {"publish": "/publish", "insert": "?saved=1#body"}.get(action, "?saved=1")
     return RedirectResponse(f"/desk/letters/{post_id}{suffix}", 303)
 
 
-@at_desk
+@editors_too
 async def autosave(request: Request) -> Response:
     """Save what is being typed, for the script: a new draft, or on top of the version seen.
 
@@ -160,7 +168,7 @@ async def autosave(request: Request) -> Response:
     """
     services = services_of(request)
     post_id = request.path_params.get("post_id")
-    post = None if post_id is None else await services.store.read(posts.get_post, post_id)
+    post = None if post_id is None else await _changeable(request)
     typed = await read_typed(request, post)
     _ = words_of(request).gettext
     serious = {name: _(text) for name, text in typed.problems.items() if name != "cover_alt"}
@@ -195,7 +203,7 @@ async def autosave(request: Request) -> Response:
     return JSONResponse({"version": version, "path": f"/desk/letters/{post_id}"})
 
 
-@at_desk
+@editors_too
 async def versions(request: Request) -> Response:
     """What the form held before, the newest first."""
     services = services_of(request)
@@ -248,7 +256,7 @@ async def _form(
     )
 
 
-@at_desk
+@editors_too
 async def delete_letter(request: Request) -> Response:
     """Throw a draft away."""
     services = services_of(request)

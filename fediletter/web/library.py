@@ -14,7 +14,7 @@ from fediletter.web.context import services_of, words_of
 from fediletter.web.desk import desk_page
 from fediletter.web.drafts import markdown_of, store_upload
 from fediletter.web.forms import choice, cursor, one, read_form
-from fediletter.web.login import at_desk, session_at
+from fediletter.web.login import editors_too, session_at
 from storage import audit, media
 from storage.errors import Conflict
 from storage.ids import MediaId
@@ -26,7 +26,7 @@ _KINDS = ("all", "image", "audio")
 _LONGEST = 500
 
 
-@at_desk
+@editors_too
 async def library(request: Request) -> Response:
     """What was uploaded, the newest first."""
     return await _library(request, {}, {})
@@ -64,7 +64,7 @@ async def _library(
     )
 
 
-@at_desk
+@editors_too
 async def add(request: Request) -> Response:
     """One more picture or sound; for the script the answer is the Markdown to insert."""
     services = services_of(request)
@@ -95,7 +95,7 @@ async def add(request: Request) -> Response:
     return RedirectResponse("/desk/media?saved=1", 303)
 
 
-@at_desk
+@editors_too
 async def change(request: Request) -> Response:
     """Describe a medium anew, or delete it when nothing shows it."""
     services = services_of(request)

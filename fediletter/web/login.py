@@ -1,11 +1,15 @@
-"""The desk's door: set-up, login, logout; who is at the desk.
+"""Who is at the desk, and what they may do there: the one place that decides it for a route.
 
-Sources: security.md WE-1 to WE-7, WE-12, L-62.
+A handler of the desk stands behind one of three doors. `at_desk` lets founders in; `editors_too`
+lets editors in as well; `at_desk_anew` lets founders in who showed everything a short while ago,
+`editors_anew` everybody who did. A handler behind none of them is open to the world.
+
+Sources: security.md WE-1 to WE-3, WE-7, WE-10, WE-12, L-60.
 """
 
-import asyncio
 import functools
 import hmac
+import re
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 from urllib.parse import quote
@@ -14,30 +18,53 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from fediletter.errors import AppError
-from fediletter.founders import people
-from fediletter.founders.passwords import hash_password, is_password, problem_with
-from fediletter.limits import (
-    DESK_FORM_BYTES,
-    LOGINS_PER_ACCOUNT,
-    LOGINS_PER_PREFIX,
-    SESSION_ABSOLUTE,
-)
-from fediletter.mail.addresses import BadAddress, parse_address
+from fediletter.founders import door
+from fediletter.founders.door import Visit
+from fediletter.founders.people import hashed
+from fediletter.limits import DESK_FORM_BYTES, SESSION_ABSOLUTE, SESSION_FRESH, UPLOAD_BYTES
 from fediletter.settings import Settings
 from fediletter.web.context import page, services_of
 from fediletter.web.forms import one, read_form
-from storage import audit, founders
+from storage import founders
 from storage.founders import Session
-from storage.store import Tx
-from storage.throttles import hit
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 _SEEN_EVERY_SECONDS = 60
+# What a form held that must not wait in a page for the next log-in.
+_NEVER_KEPT = frozenset(
+    {"csrf", "email", "password", "current", "again", "code", "credential", "attempt"}
+)
+_BROWSERS = (
+    ("Firefox", "Firefox/"), ("Edge", "Edg/"), ("Opera", "OPR/"), ("Chrome", "Chrome/"),
+    ("Safari", "Safari/"),
+)  # fmt: skip
+_SYSTEMS = (
+    ("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"),
+    ("macOS", "Mac OS X"), ("Linux", "Linux"),
+)  # fmt: skip
 
 
 def at_desk(handler: Handler) -> Handler:
-    """Only for people of the desk; a POST must carry the session's own token (WE-7, WE-10)."""
+    """Only for founders; a POST must carry the session's own token (WE-7, WE-10)."""
+    return _guarded(handler, roles=("founder",), fresh=False)
 
+
+def editors_too(handler: Handler) -> Handler:
+    """For everybody who writes here."""
+    return _guarded(handler, roles=("founder", "editor"), fresh=False)
+
+
+def at_desk_anew(handler: Handler) -> Handler:
+    """For founders who showed a quarter of an hour ago at most that it is them (L-60)."""
+    return _guarded(handler, roles=("founder",), fresh=True)
+
+
+def editors_anew(handler: Handler) -> Handler:
+    """For everybody who writes here and showed lately that it is them (L-60)."""
+    return _guarded(handler, roles=("founder", "editor"), fresh=True)
+
+
+def _guarded(handler: Handler, *, roles: tuple[str, ...], fresh: bool) -> Handler:
     @functools.wraps(handler)
     async def guarded(request: Request) -> Response:
         try:
@@ -47,22 +74,30 @@ def at_desk(handler: Handler) -> Handler:
 
     async def admitted(request: Request) -> Response:
         services = services_of(request)
-        secret = request.cookies.get(cookie_name(services.settings), "")
-        now = services.clock.now()
-        session = await services.store.read(people.session_of, secret, now=now)
+        secret, now = cookie_of(request), services.clock.now()
+        session = await services.store.read(door.session_of, secret, now=now)
         if session is None:
-            return await _ask_to_log_in(request)
+            return await _ask_to_log_in(request, None)
         request.state.session = session
         request.state.language = session.founder.language or services.settings.language
+        if session.founder.role not in roles:
+            raise only_founders()
+        if fresh and now - session.fresh_at > SESSION_FRESH:
+            return await _ask_to_log_in(request, session)
         if request.method == "POST":
             form = await read_form(request)
             if not hmac.compare_digest(one(form, "csrf"), session.csrf):
                 raise AppError(403, "This form is too old.", "Go back, reload, send it again.")
         if (now - session.seen_at).total_seconds() > _SEEN_EVERY_SECONDS:
-            await services.store.write(founders.see_session, people.hashed(secret), now=now)
+            await services.store.write(founders.see_session, hashed(secret), now=now)
         return await handler(request)
 
     return guarded
+
+
+def only_founders() -> AppError:
+    """What an editor is told."""
+    return AppError(403, "Only a founder may do this.", "Ask one of them.")
 
 
 def session_at(request: Request) -> Session:
@@ -71,183 +106,19 @@ def session_at(request: Request) -> Session:
     return session
 
 
+def is_founder(request: Request) -> bool:
+    """Whether a guarded request is a founder's."""
+    return session_at(request).founder.role == "founder"
+
+
 def cookie_name(settings: Settings) -> str:
     """`__Host-` binds the cookie to this host; without https there is no such thing."""
     return "__Host-fl" if settings.is_secure else "fl"
 
 
-async def _ask_to_log_in(request: Request) -> Response:
-    """To the login page; what was typed travels along, so that nothing is lost."""
-    if request.method in ("GET", "HEAD"):
-        return RedirectResponse(f"/desk/login?next={quote(request.url.path)}", 303)
-    if int(request.headers.get("content-length", DESK_FORM_BYTES + 1)) > DESK_FORM_BYTES:
-        raise AppError(  # Files of somebody unknown are not even read.
-            413,
-            "You were logged out, and files cannot wait for you.",
-            "Log in, then choose the files again.",
-        )
-    form = await read_form(request)
-    kept = [
-        (name, value)
-        for name, value in form.multi_items()
-        if isinstance(value, str) and name not in ("csrf", "email", "password")
-    ]
-    return page(
-        request,
-        "desk/login.html",
-        status=401,
-        problem="You were logged out. Log in, and go on where you were: nothing is lost.",
-        email="",
-        next=request.url.path,
-        kept=kept,
-    )
-
-
-async def login_page(request: Request) -> Response:
-    """The form."""
-    return page(
-        request,
-        "desk/login.html",
-        problem="",
-        email="",
-        next=_safe_path(request.query_params.get("next", "")),
-        kept=[],
-    )
-
-
-async def login(request: Request) -> Response:
-    """Check, and begin a session."""
-    services = services_of(request)
-    form = await read_form(request)
-    email, password = one(form, "email"), one(form, "password")
-    now = services.clock.now()
-    kept = [
-        (name.removeprefix("kept:"), value)
-        for name, value in form.multi_items()
-        if name.startswith("kept:") and isinstance(value, str)
-    ]
-    target = _safe_path(one(form, "next"))
-
-    def may_try(tx: Tx) -> bool:
-        by_prefix = hit(
-            tx,
-            f"login:{request.state.client_prefix}",
-            most=LOGINS_PER_PREFIX[0],
-            span=LOGINS_PER_PREFIX[1],
-            now=now,
-        )
-        account = services.tokens.hash_address(email.strip().lower()).hex()
-        by_account = hit(
-            tx,
-            f"login:{account}",
-            most=LOGINS_PER_ACCOUNT[0],
-            span=LOGINS_PER_ACCOUNT[1],
-            now=now,
-        )
-        return by_prefix and by_account
-
-    if not await services.store.write(may_try):
-        response = _refused(request, email, target, kept, "That was too often. Wait five minutes.")
-        response.status_code = 429
-        response.headers["Retry-After"] = "300"
-        return response
-    person = await services.store.read(founders.founder_by_email, email)
-    hashed = None if person is None or person.disabled_at is not None else person.password_hash
-    if not await is_password(password, hashed) or person is None:
-        await services.store.write(audit.write, "login refused", channel="web", now=now)
-        return _refused(request, email, target, kept, "Address or password do not fit.")
-    secret = await services.store.write(people.begin_session, person, now=now)
-    if kept:
-        response = await _go_on(request, secret, target, kept)
-    else:
-        response = RedirectResponse(target, 303)
-    set_cookie(response, services.settings, secret)
-    return response
-
-
-async def _go_on(
-    request: Request, secret: str, target: str, kept: list[tuple[str, str]]
-) -> Response:
-    """After a session ended in the middle of writing: the form again, one press to send it."""
-    services = services_of(request)
-    session = await services.store.read(people.session_of, secret, now=services.clock.now())
-    assert session is not None  # noqa: S101 (begun just now)
-    request.state.language = session.founder.language
-    return page(request, "desk/go_on.html", target=target, kept=kept, csrf=session.csrf)
-
-
-def _refused(
-    request: Request, email: str, target: str, kept: list[tuple[str, str]], problem: str
-) -> Response:
-    return page(
-        request,
-        "desk/login.html",
-        status=401,
-        problem=problem,
-        email=email,
-        next=target,
-        kept=kept,
-    )
-
-
-@at_desk
-async def logout(request: Request) -> Response:
-    """End the session at the server."""
-    services = services_of(request)
-    name = cookie_name(services.settings)
-    await services.store.write(founders.end_session, people.hashed(request.cookies.get(name, "")))
-    response = RedirectResponse("/desk/login", 303)
-    response.delete_cookie(name, path="/", secure=services.settings.is_secure, httponly=True)
-    return response
-
-
-async def setup_page(request: Request) -> Response:
-    """The first founder's form; 404 once somebody may enter."""
-    await _require_setup(request)
-    return page(request, "desk/setup.html", problems={}, email="")
-
-
-async def setup(request: Request) -> Response:
-    """The first founder sets address and password."""
-    services = services_of(request)
-    await _require_setup(request)
-    form = await read_form(request)
-    email, password = one(form, "email"), one(form, "password")
-    problems = {}
-    try:
-        parse_address(email)
-    except BadAddress as wrong:
-        problems["email"] = wrong.words
-    if (found := problem_with(password)) is not None:
-        problems["password"] = found
-    elif password != one(form, "again"):
-        problems["again"] = "The two passwords differ."
-    if problems:
-        return page(request, "desk/setup.html", status=422, problems=problems, email=email)
-    hashed = await asyncio.to_thread(hash_password, password)
-    now = services.clock.now()
-
-    def work(tx: Tx) -> str:
-        people.set_up(tx, request.path_params["token"], email=email, password_hash=hashed, now=now)
-        person = founders.founder_by_email(tx, email)
-        assert person is not None  # noqa: S101 (added just now)
-        return people.begin_session(tx, person, now=now)
-
-    secret = await services.store.write(work)
-    response = RedirectResponse("/desk", 303)
-    set_cookie(response, services.settings, secret)
-    return response
-
-
-async def _require_setup(request: Request) -> None:
-    services = services_of(request)
-    token = request.path_params["token"]
-    if not await services.store.read(people.may_set_up, token, now=services.clock.now()):
-        raise AppError(
-            404,
-            "This link does not work any more.",
-            "Set-up links work once, for half an hour. `fediletter init` prints a new one.",
-        )
+def cookie_of(request: Request) -> str:
+    """The secret that a browser shows; empty if it shows none."""
+    return request.cookies.get(cookie_name(services_of(request).settings), "")
 
 
 def set_cookie(response: Response, settings: Settings, secret: str) -> None:
@@ -263,6 +134,77 @@ def set_cookie(response: Response, settings: Settings, secret: str) -> None:
     )
 
 
-def _safe_path(text: str) -> str:
+def visit_of(request: Request) -> Visit:
+    """From where somebody comes in."""
+    return Visit(device_of(request.headers.get("user-agent", "")), cookie_of(request))
+
+
+def device_of(agent: str) -> str:
+    """A browser's description of itself in two words, such as `Firefox, Linux`."""
+    browser = next((name for name, mark in _BROWSERS if mark in agent), "")
+    system = next((name for name, mark in _SYSTEMS if mark in agent), "")
+    return ", ".join(part for part in (browser, system) if part)
+
+
+def safe_path(text: str) -> str:
     """A path of the desk, never another site (WE-12)."""
-    return text if text.startswith("/desk") and "\\" not in text and "//" not in text else "/desk"
+    fits = re.fullmatch(r"/desk(/[^\\\s]*)?(\?[^\\\s]*)?", text) and "//" not in text
+    return text if fits else "/desk"
+
+
+async def _ask_to_log_in(request: Request, session: Session | None) -> Response:
+    """To the login page; what was typed travels along, so that nothing is lost."""
+    if request.method in ("GET", "HEAD"):
+        return RedirectResponse(f"/desk/login?next={quote(request.url.path)}", 303)
+    most = DESK_FORM_BYTES + UPLOAD_BYTES
+    if int(request.headers.get("content-length", most + 1)) > most:
+        raise AppError(  # Files of somebody unknown are not even read.
+            413,
+            "You were logged out, and files cannot wait for you.",
+            "Log in, then choose the files again.",
+        )
+    form = await read_form(request)
+    kept = [
+        (name, value)
+        for name, value in form.multi_items()
+        if isinstance(value, str) and name not in _NEVER_KEPT
+    ]
+    has_files = any(not isinstance(value, str) and value.filename for value in form.values())
+    return login_form(
+        request,
+        session,
+        status=401,
+        problem="" if session else _LOGGED_OUT_FILES if has_files else _LOGGED_OUT,
+        target=request.url.path,
+        kept=kept,
+    )
+
+
+_LOGGED_OUT = "You were logged out. Log in, and go on where you were: nothing is lost."
+_LOGGED_OUT_FILES = (
+    "You were logged out. Log in, and go on where you were: your text is kept, "
+    "files have to be chosen again."
+)
+
+
+def login_form(
+    request: Request,
+    session: Session | None,
+    *,
+    status: int = 200,
+    problem: str = "",
+    email: str = "",
+    target: str = "/desk",
+    kept: list[tuple[str, str]] | None = None,
+) -> Response:
+    """The form; with a session it asks the same person once more."""
+    return page(
+        request,
+        "desk/login.html",
+        status=status,
+        problem=problem,
+        email=email or (session.founder.email if session else ""),
+        again=session is not None,
+        next=target,
+        kept=kept or [],
+    )

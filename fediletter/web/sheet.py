@@ -29,7 +29,7 @@ from fediletter.web.context import page, services_of
 from fediletter.web.desk import desk_page
 from fediletter.web.drafts import post_id_of, topics_in, typed_from, version_in
 from fediletter.web.forms import one, read_form
-from fediletter.web.login import at_desk, session_at
+from fediletter.web.login import at_desk, editors_too, session_at
 from fediletter.words import words
 from storage import posts, progress, topics
 from storage.errors import Conflict
@@ -246,7 +246,7 @@ async def withdraw_letter(request: Request) -> Response:
 # --- frames: what channels show, with no power over the desk ------------------------------------
 
 
-@at_desk
+@editors_too
 async def frame(request: Request) -> Response:
     """The page's text, the mail or the feed's entry, in a frame that may do nothing (HT-10)."""
     services = services_of(request)

@@ -25,7 +25,7 @@ from fediletter.outbound.polls import tell_tallies
 from fediletter.outbound.publish import publish_due
 from fediletter.outbound.topics import give_actors
 from fediletter.services import Services
-from storage import bounces, founders, lanes, mailings, nudges, received, throttles
+from storage import bounces, factors, founders, lanes, mailings, nudges, received, throttles
 from storage.store import Tx
 
 _JUMP = timedelta(seconds=30)
@@ -121,6 +121,7 @@ class Timetable:
             bounces.forget_excerpts(tx, before=now - REPORTS_KEPT)
             nudges.forget_dormant(tx, before=now - DORMANT_KEPT, now=now)
             founders.forget_sessions(tx, now=now, idle=SESSION_IDLE, absolute=SESSION_ABSOLUTE)
+            factors.forget_attempts(tx, now=now)
 
         await self._services.store.write(work)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fediletter.limits import DESK_FORM_BYTES, FORM_FIELDS, PUBLIC_FORM_BYTES
+from fediletter.limits import DESK_FORM_BYTES, FORM_FIELDS, PUBLIC_FORM_BYTES, UPLOAD_BYTES
 from tests.fediletter.dump import dump
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -48,7 +48,7 @@ async def test_a_form_has_so_many_fields_and_not_one_more(shop):
 async def test_files_of_somebody_unknown_are_not_read(shop):
     answer = await shop.client.post(
         "/desk/media",
-        files={"image": ("a.jpg", b"x" * (DESK_FORM_BYTES + 1), "image/jpeg")},
+        files={"image": ("a.jpg", b"x" * (DESK_FORM_BYTES + UPLOAD_BYTES), "image/jpeg")},
         headers={"Origin": shop.base_url},
     )
 

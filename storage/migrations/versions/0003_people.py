@@ -16,9 +16,9 @@ _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Filled by the commits that follow, until the first release that holds it."""
     _showing_mail()
     _received()
+    _accounts()
 
 
 def _showing_mail() -> None:
@@ -51,4 +51,24 @@ def _received() -> None:
     told = sa.text("state NOT IN ('waiting', 'done')")
     op.create_index(
         "ix_received_told", "received", ["id"], sqlite_where=told, postgresql_where=told
+    )
+
+
+def _accounts() -> None:
+    op.create_table(
+        "attempt",
+        sa.Column("token_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("founder_id", _ID, nullable=True),
+        sa.Column("session_hash", sa.LargeBinary(), nullable=True),
+        sa.Column("secret", sa.LargeBinary(), nullable=True),
+        sa.Column("tries", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_attempt")),
+        sa.ForeignKeyConstraint(
+            ["founder_id"],
+            ["founder.id"],
+            name=op.f("fk_attempt_founder_id"),
+            ondelete="CASCADE",
+        ),
     )
