@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from storage.errors import Conflict, NotThere
 from storage.ids import ActorId, MediaId, TopicId
-from storage.schema import actor, actor_key, newsletter
+from storage.schema import actor, actor_key, newsletter, post
 from storage.store import Tx
-from storage.times import to_ms
+from storage.times import from_ms, to_ms
 
 _ONLY = 1
 
@@ -37,6 +37,7 @@ class Newsletter:
     list_label: str
     revision: int
     created_at: int
+    rhythm_broken_at: datetime | None  # When a letter last came sooner than promised.
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,16 @@ class LocalKey:
     sealed_private: bytes
 
 
+_COLUMNS = [
+    newsletter.c[name] for name in Newsletter.__dataclass_fields__ if name != "rhythm_broken_at"
+]
+_BROKEN_AT = (
+    sa.select(sa.func.max(post.c.published_at))
+    .where(post.c.kind == "issue", post.c.state == "published", post.c.rhythm_reason != "")
+    .scalar_subquery()
+)
+
+
 def create_newsletter(tx: Tx, *, title: str, language: str, list_label: str, now: datetime) -> None:
     """Write the one row.
 
@@ -87,11 +98,11 @@ def get_newsletter(tx: Tx) -> Newsletter:
     Raises:
         NotThere: Nothing was initialised yet.
     """
-    columns = [newsletter.c[name] for name in Newsletter.__dataclass_fields__]
-    row = tx.row(sa.select(*columns))
+    row = tx.row(sa.select(*_COLUMNS, _BROKEN_AT))
     if row is None:
         raise NotThere("newsletter")
-    return Newsletter(*row)
+    values: list[Any] = [*row[:-1], from_ms(row[-1])]
+    return Newsletter(*values)
 
 
 def update_newsletter(tx: Tx, **changes: Any) -> None:

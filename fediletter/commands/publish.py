@@ -12,6 +12,7 @@ from fediletter.cli import settings_of
 from fediletter.errors import AppError, FormError
 from fediletter.media.uploads import Upload, store_image
 from fediletter.newsletter import posts as rules
+from fediletter.newsletter.rhythm import PromiseBroken, reason_in, too_near
 from fediletter.outbound import publish as publishing
 from fediletter.services import Services
 from fediletter.settings import LANGUAGES
@@ -29,8 +30,9 @@ _FIELDS = frozenset({"title", "summary", "topics", "language", "cover", "cover_a
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--draft", is_flag=True, help="Only save it; publish it at the desk.")
 @click.option("--to", default="web,fediverse,email", show_default=True, help="Channels.")
+@click.option("--reason", default="", help="Why the promised rhythm is broken; readers see it.")
 @click.pass_context
-def publish(ctx: click.Context, file: Path, draft: bool, to: str) -> None:
+def publish(ctx: click.Context, file: Path, draft: bool, to: str, reason: str) -> None:
     """Publish a Markdown file with front matter; prints its address once it is committed.
 
     Front matter: title, summary, topics, language, cover, cover_alt, at.
@@ -46,7 +48,15 @@ def publish(ctx: click.Context, file: Path, draft: bool, to: str) -> None:
 
         services = build_services(settings)
         try:
-            return await _publish(services, file.parent, fields, body, channels, only_draft=draft)
+            return await _publish(
+                services,
+                file.parent,
+                fields,
+                body,
+                channels,
+                only_draft=draft,
+                reason=reason_in(reason),
+            )
         finally:
             services.store.close()
 
@@ -86,6 +96,7 @@ async def _publish(
     channels: list[str],
     *,
     only_draft: bool,
+    reason: str,
 ) -> str:
     letter = await services.store.read(get_newsletter)
     language = fields.get("language") or letter.language
@@ -107,14 +118,20 @@ async def _publish(
     if problems:
         raise AppError(422, next(iter(problems.values())))
     at = _moment(fields["at"]) if fields.get("at") else None
+    if not only_draft and not reason:
+        # Before a draft is made of it; what counts is asked again in the transaction.
+        moment = max(at or services.clock.now(), services.clock.now())
+        if await services.store.read(too_near, None, moment) is not None:
+            raise PromiseBroken
     post_id = await services.store.write(_create, new, _topics(fields), services)
     post = await services.store.read(posts.get_post, post_id)
     if only_draft:
         return services.links.page(f"/desk/letters/{post_id}")
     if at is not None and at > services.clock.now():
-        await publishing.schedule(services, post_id, at=at, version=post.version)
+        await publishing.schedule(services, post_id, at=at, version=post.version, reason=reason)
         return services.links.letter(post.slug)
-    return (await publishing.publish(services, post_id, version=post.version)).url
+    done = await publishing.publish(services, post_id, version=post.version, reason=reason)
+    return done.url
 
 
 async def _with_cover(services: Services, path: Path, draft: Draft) -> Draft:

@@ -43,6 +43,7 @@ class LetterContent:
     postal_address: str
     web_url: str
     privacy_url: str
+    promise: str = ""  # How often letters come, and whether that was kept.
     note: str = ""  # Before the title: why a second mail comes.
     web_words: str = ""  # Of the link to `web_url`; empty: the letter on the web.
     why: str = ""  # Why the reader gets this; empty: because they asked for letters.

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from fediletter.links import Links
 from fediletter.mail.compose import Sender, compose_plain, new_message_id
+from fediletter.newsletter.rhythm import promise
 from fediletter.words import words
 from storage.newsletters import Newsletter
 
@@ -155,7 +156,8 @@ class Mailroom:
         self, to: str, subject: str, paragraphs: list[str], language: str, now: datetime
     ) -> Note:
         sender = self.newsletter.sender_name or self.newsletter.title
-        footer = [sender, self.newsletter.postal_address, self.links.page("/privacy")]
+        said = promise(words(language), self.newsletter)
+        footer = [sender, self.newsletter.postal_address, said, self.links.page("/privacy")]
         signature = "-- \n" + "\n".join(line for line in footer if line)
         message_id = new_message_id(self.mail_from.rpartition("@")[2])
         body = compose_plain(

@@ -14,6 +14,7 @@ from fediletter.errors import AppError
 from fediletter.links import Links
 from fediletter.mail.compose import CannotCompose, IssueLetter, Sender, compose_issue
 from fediletter.mail.letter import LetterContent, render_letter
+from fediletter.newsletter.rhythm import promise
 from fediletter.newsletter.typography import NBSP, french
 from fediletter.services import Services
 from fediletter.settings import Settings
@@ -90,6 +91,7 @@ def _compose(
         web_words=_("All letters on the web"),
         why=_("You receive this once a month because you asked for it with this address."),
         privacy_url=links.page("/privacy"),
+        promise=promise(words(language), letter),
     )
     html_part, text = render_letter(content, _)
     host = settings.host.partition(":")[0]

@@ -22,6 +22,7 @@ from fediletter.mail.compose import (
 from fediletter.mail.letter import LetterContent, render_letter
 from fediletter.newsletter.html import from_markdown
 from fediletter.newsletter.preflight import HTML_STOPS
+from fediletter.newsletter.rhythm import promise
 from fediletter.newsletter.tokens import TEST_KEY
 from fediletter.newsletter.typography import NBSP, french
 from fediletter.rendering.objects import image_of
@@ -135,10 +136,8 @@ async def _look(services: Services, post_id: PostId) -> tuple[Post, Newsletter]:
     return post, letter
 
 
-def letter_content(
-    post: Post, letter: Newsletter, links: Links, settings: Settings
-) -> LetterContent:
-    """What the mail of a post says."""
+def letter_content(post: Post, letter: Newsletter, links: Links, language: str) -> LetterContent:
+    """What the mail of a post says, with footers in one language."""
     body = from_markdown(
         post.body_markdown, profile="mail", language=post.language, base_url=links.base
     )
@@ -153,6 +152,7 @@ def letter_content(
         postal_address=letter.postal_address,
         web_url=links.letter(post.slug),
         privacy_url=links.page("/privacy"),
+        promise=promise(words(language), letter, reason=post.rhythm_reason),
         **cover,
     )
 
@@ -181,7 +181,7 @@ def compose_letter(
     Raises:
         AppError: The subject or a name cannot be sent, or the letter is too long (MI-8).
     """
-    content = replace(letter_content(post, letter, links, settings), note=note)
+    content = replace(letter_content(post, letter, links, language), note=note)
     html, text = render_letter(content, words(language).gettext)
     if len(html.encode()) > HTML_STOPS:
         raise AppError(

@@ -60,7 +60,7 @@ async def preflight(services: Services, post: Post) -> list[Finding]:
 
 
 def _render(services: Services, post: Post, letter: Newsletter) -> tuple[str, int]:
-    content = letter_content(post, letter, services.links, services.settings)
+    content = letter_content(post, letter, services.links, post.language)
     html, _ = render_letter(content, words(post.language).gettext)
     return _web(services, post), len(html.encode("utf-8"))
 

@@ -16,6 +16,7 @@ from fediletter.errors import AppError
 from fediletter.keyring import OwnActor
 from fediletter.links import Links
 from fediletter.newsletter.conversations import around
+from fediletter.newsletter.rhythm import hold_to_promise, too_near
 from fediletter.newsletter.slugs import slug_of
 from fediletter.outbound.mailing import compose_letter
 from fediletter.outbound.say import later_than, say
@@ -55,7 +56,12 @@ class _Prepared:
 
 
 async def publish(
-    services: Services, post_id: PostId, *, version: int, founder_id: FounderId | None = None
+    services: Services,
+    post_id: PostId,
+    *,
+    version: int,
+    founder_id: FounderId | None = None,
+    reason: str = "",
 ) -> Published:
     """Publish a draft.
 
@@ -64,12 +70,14 @@ async def publish(
         post_id: A draft, or a scheduled post whose time has come.
         version: The version that the founder saw.
         founder_id: Who does it; None for the clock and the command line.
+        reason: Why the promise of the rhythm is broken; kept only if it is.
 
     Raises:
+        PromiseBroken: It comes sooner than promised, without a reason.
         AppError: It cannot be sent as it is; or somebody changed it meanwhile.
     """
     now = services.clock.now()
-    prepared = await _prepare(services, post_id, now.replace(microsecond=0))
+    prepared = await _prepare(services, post_id, now.replace(microsecond=0), reason)
     if prepared.post.version != version:
         raise changed_meanwhile()
     own = await services.keyring.newsletter()
@@ -103,7 +111,7 @@ async def publish_due(services: Services) -> None:
     for post_id in await services.store.read(posts.due_posts, now=services.clock.now()):
         try:
             post = await services.store.read(posts.get_post, post_id)
-            await publish(services, post_id, version=post.version)
+            await publish(services, post_id, version=post.version, reason=post.rhythm_reason)
         except AppError as wrong:
             _log.error("a scheduled letter could not be published", extra={"reason": wrong.words})
             await services.store.write(_set_back, post_id)
@@ -118,14 +126,16 @@ async def schedule(
     at: datetime,
     version: int,
     founder_id: FounderId | None = None,
+    reason: str = "",
 ) -> None:
-    """Let a draft be published later. Raises AppError if it changed, or could not be sent."""
+    """Let a draft be published later. Raises as `publish` does."""
     now = services.clock.now()
     if at <= now:
         raise AppError(422, "This time has passed.", "Choose a later one, or publish now.")
-    await _prepare(services, post_id, now.replace(microsecond=0))
+    await _prepare(services, post_id, now.replace(microsecond=0), reason)
 
     def work(tx: Tx) -> None:
+        hold_to_promise(tx, post_id, at, reason)
         posts.schedule(tx, post_id, at=at, version=version)
         audit.write(tx, "schedule", subject=str(post_id), founder_id=founder_id, now=now)
 
@@ -255,9 +265,10 @@ def changed_meanwhile() -> AppError:
 # --- preparing -------------------------------------------------------------------------------
 
 
-async def _prepare(services: Services, post_id: PostId, moment: datetime) -> _Prepared:
+async def _prepare(services: Services, post_id: PostId, moment: datetime, reason: str) -> _Prepared:
     def look(tx: Tx) -> tuple[Post, Newsletter, str]:
-        post = posts.get_post(tx, post_id)
+        broken = too_near(tx, post_id, moment) is not None
+        post = replace(posts.get_post(tx, post_id), rhythm_reason=reason if broken else "")
         slug = post.slug if post.revision else _final_slug(tx, post)
         return post, get_newsletter(tx), slug
 
@@ -303,6 +314,7 @@ def _commit(
 ) -> None:
     post = prepared.post
     assert post.published_at is not None  # noqa: S101 (prepared with it)
+    hold_to_promise(tx, post.id, post.published_at, post.rhythm_reason)
     posts.mark_published(
         tx, post.id, version=post.version, slug=post.slug, published_at=post.published_at
     )

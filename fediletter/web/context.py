@@ -1,5 +1,6 @@
 """What every handler needs from a request: the services, the reader's language, a rendered page."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from fediletter.newsletter import wording
+from fediletter.newsletter.rhythm import promise
 from fediletter.newsletter.typography import typeset
 from fediletter.services import Services
 from fediletter.words import Words, choose_language, words
@@ -46,8 +48,8 @@ def words_of(request: Request) -> Words:
 def page(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
     """A page in the reader's language.
 
-    Templates see `_`, `ngettext`, `words`, `links`, `settings`, `request`, `typeset`, `wording` and
-    what is passed.
+    Templates see `_`, `ngettext`, `words`, `links`, `settings`, `request`, `typeset`, `promise`,
+    `wording` and what is passed.
     """
     language = words_of(request)
     services = services_of(request)
@@ -58,6 +60,7 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
         links=services.links,
         settings=services.settings,
         typeset=typeset,
+        promise=partial(promise, language),
         wording=wording,
         request=request,
         **context,

@@ -17,6 +17,7 @@ from fediletter.mail.compose import PREFERENCES_HERE, UNSUBSCRIBE_HERE
 from fediletter.mail.letter import render_letter
 from fediletter.newsletter import posts as rules
 from fediletter.newsletter.html import from_markdown
+from fediletter.newsletter.rhythm import PromiseBroken, reason_in, too_near
 from fediletter.outbound import publish as publishing
 from fediletter.outbound.mailing import letter_content
 from fediletter.outbound.preflight import dead_links, preflight
@@ -51,7 +52,13 @@ async def publish_sheet(request: Request) -> Response:
 
 
 async def _sheet(
-    request: Request, post: Post, problems: dict[str, str], *, status: int = 200, at: str = ""
+    request: Request,
+    post: Post,
+    problems: dict[str, str],
+    *,
+    status: int = 200,
+    at: str = "",
+    reason: str | None = None,
 ) -> Response:
     services = services_of(request)
     now = services.clock.now()
@@ -63,6 +70,7 @@ async def _sheet(
             "audience": progress.audience_sizes(tx, now=now),
             "by_topic": topics.readers_by_topic(tx),
             "topics": topics.all_topics(tx),
+            "too_near": too_near(tx, post.id, now),
         }
 
     found = await services.store.read(look)
@@ -91,6 +99,7 @@ async def _sheet(
         followers=counted.followers,
         teaser_cap=TEASER_CAP,
         at=at,
+        reason=post.rhythm_reason if reason is None else reason,
         findings=await preflight(services, post),
         dead_links=await dead_links(services, post) if "links" in request.query_params else None,
         tested="tested" in request.query_params,
@@ -110,14 +119,35 @@ async def publish_letter(request: Request) -> Response:
         draft, problems = _chosen(form, post)
         if problems:
             shown = replace(post, **_of_sheet(draft))
-            return await _sheet(request, shown, problems, status=422, at=one(form, "at"))
+            return await _sheet(
+                request,
+                shown,
+                problems,
+                status=422,
+                at=one(form, "at"),
+                reason=one(form, "rhythm_reason"),
+            )
         seen = await _keep(request, post, draft, form, seen)
     if one(form, "action") == "look":
         return RedirectResponse(f"/desk/letters/{post.id}/publish#previews", 303)
     if one(form, "when") == "later":
         return await _plan(request, post, form, seen)
-    await publishing.publish(services, post.id, version=seen, founder_id=founder_id)
+    reason = reason_in(one(form, "rhythm_reason"))
+    try:
+        await publishing.publish(
+            services, post.id, version=seen, founder_id=founder_id, reason=reason
+        )
+    except PromiseBroken as wrong:
+        return await _promise_broken(request, post, wrong)
     return RedirectResponse(f"/desk/letters/{post.id}/delivery", 303)
+
+
+async def _promise_broken(
+    request: Request, post: Post, wrong: PromiseBroken, *, at: str = ""
+) -> Response:
+    post = await services_of(request).store.read(posts.get_post, post.id)
+    problems = {"rhythm_reason": wrong.hint}
+    return await _sheet(request, post, problems, status=422, at=at, reason="")
 
 
 def _chosen(form: FormData, post: Post) -> tuple[Draft, dict[str, str]]:
@@ -191,14 +221,25 @@ async def _plan(request: Request, post: Post, form: FormData, version: int) -> R
     post = await services.store.read(posts.get_post, post.id)
     if at is None:
         problem = {"at": "Choose a day and an hour."}
-        return await _sheet(request, post, problem, status=422, at=typed)
-    founder_id = session_at(request).founder.id
+        reason = one(form, "rhythm_reason")
+        return await _sheet(request, post, problem, status=422, at=typed, reason=reason)
+    reason = reason_in(one(form, "rhythm_reason"))
     try:
-        await publishing.schedule(services, post.id, at=at, version=version, founder_id=founder_id)
+        await publishing.schedule(
+            services,
+            post.id,
+            at=at,
+            version=version,
+            founder_id=session_at(request).founder.id,
+            reason=reason,
+        )
+    except PromiseBroken as wrong:
+        return await _promise_broken(request, post, wrong, at=typed)
     except AppError as wrong:
         if wrong.status != 422:
             raise
-        return await _sheet(request, post, {"at": wrong.words}, status=422, at=typed)
+        problem = {"at": wrong.words}
+        return await _sheet(request, post, problem, status=422, at=typed, reason=reason)
     return RedirectResponse("/desk", 303)
 
 
@@ -282,7 +323,7 @@ async def frame(request: Request) -> Response:
 
 def _mail_preview(request: Request, post: Post, newsletter: Newsletter) -> tuple[str, str]:
     services = services_of(request)
-    content = letter_content(post, newsletter, services.links, services.settings)
+    content = letter_content(post, newsletter, services.links, post.language)
     html, text = render_letter(content, words(post.language).gettext)
     for place in (UNSUBSCRIBE_HERE, PREFERENCES_HERE):
         html = html.replace(place, "#")
