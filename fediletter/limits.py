@@ -7,7 +7,7 @@ are `timedelta`s.
 from datetime import UTC, datetime, timedelta
 
 INBOX_BYTES = 1 << 20  # L-1
-BODY_SECONDS = 30.0  # L-3
+HEAD_SECONDS, BODY_SECONDS = 10.0, 30.0  # L-3
 PUBLIC_FORM_BYTES = 64 << 10  # L-2
 DESK_FORM_BYTES = 1 << 20  # L-2
 HEAD_BYTES = 16 << 10  # L-4

@@ -22,6 +22,7 @@ from fediletter.newsletter import posts as rules
 from fediletter.outbound import publish as publishing
 from fediletter.services import Services
 from fediletter.settings import Settings, load
+from fediletter.web.heads import PatientHttp
 from storage import founders, posts
 from storage.posts import Draft
 
@@ -154,6 +155,7 @@ async def running_shop(
             create_app(services, workers=workers),
             host="127.0.0.1",
             port=port,
+            http=PatientHttp,
             log_config=None,
             server_header=False,
             proxy_headers=False,

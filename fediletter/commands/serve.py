@@ -10,7 +10,7 @@ import click
 
 from fediletter.cli import settings_of
 from fediletter.errors import AppError
-from fediletter.limits import HEAD_BYTES, TERMINATION_SECONDS
+from fediletter.limits import TERMINATION_SECONDS
 from fediletter.logs import set_up_logs
 from fediletter.settings import Settings
 
@@ -35,6 +35,7 @@ def run_server(settings: Settings, *, host: str, port: int, workers: bool) -> No
     import uvicorn  # noqa: PLC0415 (start-up time of the other commands)
 
     from fediletter.app import build_services, create_app  # noqa: PLC0415 (the same)
+    from fediletter.web.heads import PatientHttp  # noqa: PLC0415 (the same)
 
     app = create_app(build_services(settings), workers=workers)
     config = uvicorn.Config(
@@ -45,7 +46,7 @@ def run_server(settings: Settings, *, host: str, port: int, workers: bool) -> No
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        h11_max_incomplete_event_size=HEAD_BYTES,
+        http=PatientHttp,
         timeout_graceful_shutdown=TERMINATION_SECONDS,
         timeout_keep_alive=20,
     )

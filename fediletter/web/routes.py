@@ -34,6 +34,8 @@ from fediletter.web import (
     showing,
 )
 
+_ANY = ["DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT"]  # An inbox says 405 itself.
+
 ROUTES: list[BaseRoute] = [
     # Readers
     Route("/", pages.front),
@@ -79,10 +81,10 @@ ROUTES: list[BaseRoute] = [
     Route("/.well-known/host-meta", peers.host_meta),
     Route("/.well-known/nodeinfo", peers.well_known_nodeinfo),
     Route("/nodeinfo/{version}", peers.nodeinfo_document),
-    Route("/ap/inbox", peers.inbox, methods=["GET", "POST"]),
+    Route("/ap/inbox", peers.inbox, methods=_ANY),
     Route("/ap/act/{token}", objects.sent_activity),
     Route("/ap/{user}", peers.actor),
-    Route("/ap/{user}/inbox", peers.inbox, methods=["POST"]),
+    Route("/ap/{user}/inbox", peers.inbox, methods=_ANY),
     Route("/ap/{user}/outbox", peers.outbox),
     Route("/ap/{user}/followers", peers.follower_count),
     Route("/ap/{user}/following", peers.following),

@@ -699,11 +699,3 @@ async def test_error_texts_are_fixed_and_never_repeat_what_came(siege):
         assert "marker" not in answer.text
         assert len(answer.content) <= 200
         assert answer.headers["x-content-type-options"] == "nosniff"
-
-
-async def test_the_statuses_of_the_table_are_given_to_the_wrong_door_and_the_wrong_knock(siege):
-    ana = siege.somebody()
-    await siege.refused(siege.send(ana, siege.follow(ana), inbox="/ap/nobody/inbox"), 404)
-    for path in ("/ap/inbox", "/ap/shop/inbox"):
-        assert (await siege.shop.client.get(path)).status_code == 405
-        assert (await siege.shop.client.put(path)).status_code == 405
