@@ -1,5 +1,6 @@
 """Composition root: settings become services, services become the web app and its workers."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -24,8 +25,8 @@ from fediletter.web.census import Counted
 from fediletter.web.errors import EXCEPTION_HANDLERS
 from fediletter.web.guard import guarded
 from fediletter.web.kept import Shelf
-from fediletter.web.readers import Runs
 from fediletter.web.routes import ROUTES
+from fediletter.workers.intakes import carry_on_lists
 from fediletter.workers.supervisor import Supervisor
 
 
@@ -75,9 +76,14 @@ def create_app(services: Services, *, workers: bool = True) -> ASGIApp:
         supervisor = Supervisor(services) if workers else None
         if supervisor is not None:
             await supervisor.start()
+        stopping = asyncio.Event()
+        # Where the desk is, there are the files of its lists.
+        lists = asyncio.create_task(carry_on_lists(services, stopping), name="imports")
         try:
             yield
         finally:
+            stopping.set()
+            await lists
             if supervisor is not None:
                 await supervisor.stop()
             services.store.close()
@@ -87,5 +93,4 @@ def create_app(services: Services, *, workers: bool = True) -> ASGIApp:
     app.state.receiver = Receiver(services)
     app.state.shelf = Shelf()
     app.state.counted = Counted()
-    app.state.imports = Runs()
     return guarded(app, services.settings)

@@ -37,6 +37,7 @@ REQUESTS_AT_ONCE = 256  # L-44
 
 UPLOAD_BYTES = 10 << 20  # L-50
 AUDIO_BYTES = 120 << 20  # An hour and a half of speech at 192 kbit/s
+LIST_BYTES = 200 << 20  # IM-6
 IMAGE_PIXELS = 40_000_000  # L-51
 IMAGE_SIDE = 12_000  # L-52
 IMAGE_STORED_SIDE = 2560  # L-53

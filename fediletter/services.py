@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from federation.network import Network
 from fediletter.clock import Clock
+from fediletter.importing import Desk, folder_of
 from fediletter.keyring import KeyRing
 from fediletter.links import Links
 from fediletter.mail.domains import Domains
@@ -38,3 +39,13 @@ class Services:
 def house_of(services: Services) -> House:
     """What the rules of mail need of this installation."""
     return House(services.tokens, services.links, services.settings.mail_from)
+
+
+def desk_of(services: Services) -> Desk:
+    """What lists that come in need of this installation."""
+    return Desk(
+        services.store,
+        services.tokens,
+        folder_of(services.settings.data),
+        services.settings.language,
+    )

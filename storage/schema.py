@@ -676,6 +676,25 @@ suppression = Table(
     _ms("at"),
 )
 
+intake = Table(
+    "intake",  # A list that comes in: outlives the process that reads it.
+    metadata,
+    _id(),
+    Column("token", Text, nullable=False, unique=True),  # In addresses, and of its folder.
+    Column("name", Text, nullable=False),  # Of the file.
+    Column("state", Text, nullable=False),  # reading, looked, writing, done, failed
+    Column("founder_id", _ID, nullable=True),  # None: the command line.
+    Column("wish_json", Text, nullable=False),
+    Column("report_json", Text, nullable=False, server_default="{}"),
+    Column("problem_json", Text, nullable=True),
+    Column("done", BigInteger, nullable=False, server_default="0"),
+    Column("total", BigInteger, nullable=False, server_default="0"),
+    Column("cursor", BigInteger, nullable=False, server_default="0"),  # The last person written.
+    _ms("at"),
+    Index("ix_intake_state", "state"),
+    sqlite_autoincrement=True,
+)
+
 bounce = Table(
     "bounce",
     metadata,

@@ -23,6 +23,7 @@ LANES = "lanes"
 STEPS = "steps"
 RECEIVED = "received"
 ASKS = "asks"
+IMPORTS = "imports"
 
 NOTICES: Final = "fediletter"  # The one channel of PostgreSQL; the notice's text names ours.
 _AGAIN_SECONDS = 2.0  # After the connection broke.

@@ -11,6 +11,8 @@ from fediletter.cli import settings_of, words_here
 from fediletter.clock import SystemClock
 from fediletter.exporting import subscriber_rows
 from fediletter.installation import open_store
+from fediletter.newsletter.tokens import Tokens
+from fediletter.sealing import load_vault
 from storage import audit, posts
 from storage.posts import Post
 from storage.store import Store, Tx
@@ -59,7 +61,9 @@ def export(ctx: click.Context, directory: Path) -> None:
         store.submit(audit.write, "export", channel="cli", now=now).result()
         count = _export_posts(store, directory, settings.media)
         with (directory / "subscribers.csv").open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows(subscriber_rows(store))
+            csv.writer(file).writerows(
+                subscriber_rows(store, Tokens(load_vault(settings.secret_file)))
+            )
     finally:
         store.close()
     click.echo(

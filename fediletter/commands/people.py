@@ -1,7 +1,9 @@
 """`subscribers`, `founder`: lists of people, in and out."""
 
 import csv
+import io
 import sys
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -9,18 +11,20 @@ from typing import TypeVar
 
 import click
 
+from fediletter import importing
 from fediletter.cli import settings_of, words_here
 from fediletter.clock import SystemClock
 from fediletter.errors import AppError
 from fediletter.exporting import subscriber_rows
 from fediletter.founders import people
 from fediletter.founders.passwords import hash_password, problem_with
-from fediletter.importing import Report, import_file
 from fediletter.installation import open_store
 from fediletter.newsletter.tokens import Tokens
 from fediletter.sealing import load_vault
-from storage import audit, factors, founders
+from fediletter.words import Words
+from storage import audit, factors, founders, intakes
 from storage.errors import Conflict, NotThere
+from storage.intakes import Intake
 from storage.store import Store, Tx
 
 T = TypeVar("T")
@@ -51,69 +55,128 @@ def subscribers() -> None:
 @click.option("--confirmed", is_flag=True, help="They have agreed already; needs --proof.")
 @click.option("--proof", default="", help="Where and how they agreed; kept with each person.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing.")
+@click.option("--make-topics", is_flag=True, help="Make a topic of each label that is none yet.")
+@click.option(
+    "--dates",
+    type=click.Choice(["day-first", "month-first"]),
+    help="How to read dates like 04/05/2024, where the file does not tell.",
+)
 @click.pass_context
-def import_(ctx: click.Context, file: Path, confirmed: bool, proof: str, dry_run: bool) -> None:
-    """Take in a CSV of this program, listmonk, Mailchimp, Substack, Ghost, Buttondown or Brevo.
+def import_(
+    ctx: click.Context,
+    file: Path,
+    confirmed: bool,
+    proof: str,
+    dry_run: bool,
+    make_topics: bool,
+    dates: str | None,
+) -> None:
+    """Take in a list of this program, listmonk, Mailchimp, Substack, Ghost, Buttondown or Brevo.
 
-    Without --confirmed people become pending: nobody gets letters whom nobody asked.
+    A CSV, or the zip that Mailchimp and Substack give. Without --confirmed people become pending
+    and are asked once by mail. An import that was cut short goes on when it is called again.
     """
     if confirmed and not proof.strip():
         raise click.UsageError("--confirmed needs --proof TEXT: how did they agree?")
     settings = settings_of(ctx)
     tokens = Tokens(load_vault(settings.secret_file))
-
-    def run(store: Store) -> Report:
-        with click.progressbar(
-            length=max(1, file.stat().st_size), file=sys.stderr, label=file.name
-        ) as bar:
-            return import_file(
-                store,
-                file,
-                tokens,
-                confirmed=confirmed,
-                proof=proof,
-                dry_run=dry_run,
-                now=_now(),
-                language=settings.language,
-                moved=bar.update,
-            )
-
-    report = _with_store(ctx, run)
-    words = words_here()
-    for refusal in report.refused:
-        click.echo(
-            words.gettext(
-                "line {line}: {reason} ({address})",
-                line=refusal.line,
-                reason=words.gettext(refusal.reason),
-                address=refusal.address,
-            )
-        )
-    click.echo(
-        words.gettext(
-            "{source}: {added} added, {known} known already, {refused} refused.",
-            source=report.source,
-            added=report.added,
-            known=report.known,
-            refused=len(report.refused),
-        )
+    wish = importing.Wish(
+        take=not dry_run,
+        confirmed=confirmed,
+        proof=" ".join(proof.split())[:500],
+        order=(dates or "").partition("-")[0],
+        all_topics=make_topics,
     )
-    if dry_run:
-        click.echo(words.gettext("Nothing was changed."))
+
+    def run(store: Store) -> None:
+        desk = importing.Desk(store, tokens, importing.folder_of(settings.data), settings.language)
+        with file.open("rb") as octets:
+            token = importing.take_in(
+                desk, octets, name=file.name, wish=wish, founder_id=None, now=_now()
+            )
+        found = _carried_on(desk, token, file.name)
+        _tell(desk.folder / token, found, words_here())
+        if dry_run:
+            importing.drop(desk, token)
+            click.echo(words_here().gettext("Nothing was changed."))
+
+    _with_store(ctx, run)
+
+
+def _carried_on(desk: importing.Desk, token: str, label: str) -> Intake:
+    """The list when it is done, by this process or by a server that took it up first."""
+    with click.progressbar(length=1, file=sys.stderr, label=label) as bar:
+
+        def moved(done: int, total: int) -> None:
+            bar.length = max(1, total)
+            bar.update(done - bar.pos)
+
+        while True:
+            importing.carry_on(desk, token, importing.Look(_now, moved))
+            found = desk.store.submit(intakes.find_intake, token).result()
+            moved(found.done, found.total)
+            if found.state not in intakes.UNDER_WAY:
+                return found
+            time.sleep(0.5)
+
+
+def _tell(folder: Path, found: Intake, words: Words) -> None:
+    """What is in the list, and what became of it.
+
+    Raises:
+        AppError: The list could not be read.
+    """
+    if found.problem is not None:
+        raise AppError(422, **found.problem)
+    report, _ = importing.Report(**found.report), words.gettext
+    for row in importing.refusals(folder):
+        where = f"{row.file}, " if row.file else ""
+        said = {"line": row.line, "reason": _(row.reason), "address": row.address}
+        click.echo(where + _("line {line}: {reason} ({address})", **said))
+    if report.dropped:
+        click.echo(_("Columns left out: {names}", names=", ".join(report.dropped)))
+    if report.passed_over:
+        click.echo(_("Files left out: {names}", names=", ".join(report.passed_over)))
+    click.echo(_("Read as {encoding}.", encoding=report.encoding))
+    if report.asks_order:
+        click.echo(
+            _("The dates of this file can be read in two ways.")
+            + " --dates day-first, --dates month-first"
+        )
+    counts = {
+        name: getattr(report, name)
+        for name in ("source", "added", "known", "refused", "confirmed", "ended", "kept_out")
+    }
+    click.echo(_("{source}: {added} added, {known} known already, {refused} refused.", **counts))
+    for count, one, many in (
+        (report.confirmed, "{count} was waiting and is subscribed now.",
+         "{count} were waiting and are subscribed now."),
+        (report.ended, "{count} gets no letters any more: they left there.",
+         "{count} get no letters any more: they left there."),
+        (report.kept_out, "{count} stays away: they left here, or get no mail.",
+         "{count} stay away: they left here, or get no mail."),
+    ):  # fmt: skip
+        if count:
+            click.echo(words.ngettext(one, many, count))
+    for label, count in sorted(report.labels.items(), key=lambda pair: -pair[1])[:50]:
+        click.echo(_("Label {label}: {count}", label=label, count=count))
 
 
 @subscribers.command()
 @click.pass_context
 def export(ctx: click.Context) -> None:
     """Write all subscribers as CSV to stdout; importing it again loses nothing."""
+    tokens = Tokens(load_vault(settings_of(ctx).secret_file))
 
     def run(store: Store) -> None:
         store.submit(
             audit.write, "export", subject="subscribers", channel="cli", now=_now()
         ).result()
-        writer = csv.writer(sys.stdout, lineterminator="\r\n")
-        for row in subscriber_rows(store):
-            writer.writerow(row)
+        # Lines end as RFC 4180 says, in UTF-8, whatever the terminal would like (IM-7).
+        out = io.TextIOWrapper(sys.stdout.buffer, "utf-8", newline="")
+        csv.writer(out).writerows(subscriber_rows(store, tokens))
+        out.flush()
+        out.detach()
 
     _with_store(ctx, run)
 

@@ -292,9 +292,14 @@ def send_service(
     )
 
 
+def wording_version(language: str, text: str) -> str:
+    """What a wording is called in the consent record: a hash of it."""
+    return sha256(f"{language}\n{text}".encode()).hexdigest()[:16]
+
+
 def keep_text(tx: Tx, language: str, text: str, *, now: datetime) -> str:
     """Keep a wording that people agree to; its version."""
-    version = sha256(f"{language}\n{text}".encode()).hexdigest()[:16]
+    version = wording_version(language, text)
     subscribers.keep_consent_text(tx, version, language, text, now=now)
     return version
 

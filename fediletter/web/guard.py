@@ -21,6 +21,7 @@ from fediletter.limits import (
     HEAD_BYTES,
     HEAD_LINES,
     INBOX_BYTES,
+    LIST_BYTES,
     PAGES_PER_CALLER,
     PUBLIC_FORM_BYTES,
     UPLOAD_BYTES,
@@ -259,7 +260,9 @@ def _bounded(receive: Receive, most: int) -> Receive:
 def _most(path: str) -> int:
     if path.startswith("/ap/"):
         return INBOX_BYTES
-    if path.startswith(("/desk/letters", "/desk/media", "/desk/readers")):
+    if path == "/desk/readers/import":
+        return DESK_FORM_BYTES + LIST_BYTES
+    if path.startswith(("/desk/letters", "/desk/media")):
         return DESK_FORM_BYTES + UPLOAD_BYTES + AUDIO_BYTES
     return DESK_FORM_BYTES + UPLOAD_BYTES if path.startswith("/desk") else PUBLIC_FORM_BYTES
 

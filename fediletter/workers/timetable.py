@@ -4,6 +4,7 @@ Each job is a claim of what is due: running it twice, late or in two processes d
 The scheduler reads the wall clock, so a jump of it makes every job look at once (RE-12).
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -11,6 +12,7 @@ from datetime import timedelta
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy.exc import DBAPIError
 
+from fediletter import importing
 from fediletter.limits import (
     DORMANT_KEPT,
     DUPLICATES_KEPT,
@@ -24,7 +26,7 @@ from fediletter.outbound.digest import digest_due
 from fediletter.outbound.polls import tell_tallies
 from fediletter.outbound.publish import publish_due
 from fediletter.outbound.topics import give_actors
-from fediletter.services import Services
+from fediletter.services import Services, desk_of
 from storage import bounces, factors, founders, lanes, mailings, nudges, received, throttles
 from storage.store import Tx
 
@@ -124,6 +126,7 @@ class Timetable:
             factors.forget_attempts(tx, now=now)
 
         await self._services.store.write(work)
+        await asyncio.to_thread(importing.tidy, desk_of(self._services), now=now)
 
     async def _ask_the_imported(self) -> None:
         """Imported people get their one confirmation, as many as the limits allow (OP-8, L-72)."""

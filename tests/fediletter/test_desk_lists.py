@@ -13,8 +13,7 @@ from sqlalchemy import event
 from fediletter.backup import restore_backup
 from fediletter.errors import AppError
 from fediletter.settings import load
-from storage import blocks, conversations, subscribers
-from tests.shop import until
+from storage import blocks, conversations
 from tests.web.desk_shop import add_followers, add_subscribers, furnished
 
 MANY = 100_000
@@ -208,53 +207,6 @@ async def test_a_report_is_read_and_settled_once(tmp_path):
         assert "Hors sujet" in (await shop.client.get("/desk/reports?state=settled")).text
         open_ones = await shop.services.store.read(conversations.reports, limit=9, settled=False)
     assert open_ones == []
-
-
-async def test_a_list_is_brought_along_with_its_proof_and_says_what_it_refused(shop):
-    csrf = await shop.log_in()
-    octets = b"email\nana@example.org\nnot an address\nben@example.org\n"
-
-    async def take(**fields):
-        return await shop.client.post(
-            "/desk/readers/import",
-            data={"csrf": csrf} | fields,
-            files={"list": ("list.csv", octets, "text/csv")},
-            headers={"Origin": shop.base_url},
-        )
-
-    bare = await take(confirmed="yes")
-    run = (await take(confirmed="yes", proof="Au marché, en mai")).headers["location"]
-
-    async def finished():
-        return (await shop.client.get(f"{run}/state")).json()["finished"]
-
-    await until(finished)
-    page = (await shop.client.get(run)).text
-    assert bare.status_code == 422
-    assert 'id="p-proof"' in bare.text
-    assert "2 reprises, 0 déjà connues, 1 refusées" in page.replace("\u00a0", " ")
-    assert await shop.services.store.read(subscribers.count_by_state) == {"active": 2}
-    assert (await shop.client.get("/desk/readers/import/nothing")).status_code == 404
-
-
-@pytest.mark.rule("ME-9")
-async def test_a_list_that_is_none_is_refused_whole(shop):
-    csrf = await shop.log_in()
-    for octets in (b"\x00\x01\x02", b"name\nx\n", b""):
-        answer = await shop.client.post(
-            "/desk/readers/import",
-            data={"csrf": csrf, "dry_run": "no"},
-            files={"list": ("../../list.csv", octets, "text/csv")},
-            headers={"Origin": shop.base_url},
-        )
-        run = answer.headers["location"]
-
-        async def finished(run=run):
-            return (await shop.client.get(f"{run}/state")).json()["finished"]
-
-        await until(finished)
-        assert 'role="alert"' in (await shop.client.get(run)).text
-    assert await shop.services.store.read(subscribers.count_by_state) == {}
 
 
 def hostile(kind: str) -> bytes:

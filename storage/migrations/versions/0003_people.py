@@ -19,6 +19,7 @@ def upgrade() -> None:
     _showing_mail()
     _received()
     _accounts()
+    _lists_that_come_in()
 
 
 def _showing_mail() -> None:
@@ -72,3 +73,25 @@ def _accounts() -> None:
             ondelete="CASCADE",
         ),
     )
+
+
+def _lists_that_come_in() -> None:
+    op.create_table(
+        "intake",
+        sa.Column("id", _ID, primary_key=True, autoincrement=True, nullable=False),
+        sa.Column("token", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("founder_id", _ID, nullable=True),
+        sa.Column("wish_json", sa.Text(), nullable=False),
+        sa.Column("report_json", sa.Text(), server_default="{}", nullable=False),
+        sa.Column("problem_json", sa.Text(), nullable=True),
+        sa.Column("done", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("total", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("cursor", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_intake")),
+        sa.UniqueConstraint("token", name=op.f("uq_intake_token")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_intake_state", "intake", ["state"])
