@@ -238,22 +238,35 @@ def resume_post(tx: Tx, post_id: PostId, *, now: datetime) -> None:
     tx.wake(LANES)
 
 
+_LEFT = "may have arrived; left as it is"
+# Of a row of `delivery`: may have arrived. A founder who left it so may think better of it.
+IN_DOUBT = sa.or_(
+    delivery.c.state == "uncertain",
+    sa.and_(delivery.c.state == "cancelled", delivery.c.answer == _LEFT),
+)
+
+
 def decide_uncertain(tx: Tx, delivery_id: DeliveryId, *, again: bool, now: datetime) -> bool:
-    """A founder settles a message that may have arrived: once more, or left as it is (TR-22)."""
+    """A founder settles a message that may have arrived: once more, or left as it is (TR-22).
+
+    False if it is over. What was left can still be sent.
+    """
     lane_id = tx.scalar(sa.select(delivery.c.lane_id).where(delivery.c.id == delivery_id))
     tx.rows(sa.select(lane.c.id).where(lane.c.id == lane_id).with_for_update())
-    values: dict[str, Any] = {"not_before": to_ms(now)}
+    values: dict[str, Any] = {"state": "uncertain", "not_before": to_ms(now), "ended_at": None}
     if not again:
         values = {
             "state": "cancelled",
             "ended_at": to_ms(now),
-            "answer": "may have arrived; left as it is",
+            "answer": _LEFT,
         }
     changed = tx.execute(
-        sa.update(delivery)
-        .where(delivery.c.id == delivery_id, delivery.c.state == "uncertain")
-        .values(values)
+        sa.update(delivery).where(delivery.c.id == delivery_id, IN_DOUBT).values(values)
     )
+    if again:
+        of_mailing = sa.select(delivery.c.mailing_id).where(delivery.c.id == delivery_id)
+        reopened = sa.update(mailing).where(mailing.c.id.in_(of_mailing))
+        tx.execute(reopened.values(finished_at=None))
     tx.execute(
         sa.update(lane)
         .where(lane.c.id == lane_id, lane.c.leased_by.is_(None))

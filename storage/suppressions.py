@@ -11,7 +11,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from storage.ids import DeliveryId, MailingId, PostId, SubscriberId
-from storage.lanes import wake_mail
+from storage.mailings import IN_DOUBT
 from storage.schema import (
     bounce,
     delivery,
@@ -137,18 +137,18 @@ class Doubtful:
     email: str
     title: str  # Of its letter; empty for a service mail.
     answer: str
-    again_at: datetime
+    again_at: datetime | None  # None: a founder left it as it is, and may still think better of it.
 
 
 def doubtful(tx: Tx, *, limit: int) -> list[Doubtful]:
-    """Messages in doubt, the oldest first."""
+    """Messages in doubt, those that are left so last, the oldest first."""
     rows = tx.rows(
         sa.select(
             delivery.c.id,
             sa.func.coalesce(subscriber.c.email, notice.c.recipient),
             sa.func.coalesce(post.c.title, ""),
             sa.func.coalesce(delivery.c.answer, ""),
-            delivery.c.not_before,
+            sa.case((delivery.c.state == "uncertain", delivery.c.not_before)),
         )
         .select_from(
             delivery.outerjoin(subscriber, subscriber.c.id == delivery.c.subscriber_id)
@@ -156,37 +156,11 @@ def doubtful(tx: Tx, *, limit: int) -> list[Doubtful]:
             .outerjoin(mailing, mailing.c.id == delivery.c.mailing_id)
             .outerjoin(post, post.c.id == mailing.c.post_id)
         )
-        .where(delivery.c.state == "uncertain")
-        .order_by(delivery.c.id)
+        .where(IN_DOUBT)
+        .order_by(delivery.c.state.desc(), delivery.c.id)
         .limit(limit)
     )
     return [Doubtful(*(*row[:-1], from_ms(row[-1]))) for row in rows]
-
-
-def send_again(tx: Tx, delivery_id: DeliveryId, *, now: datetime) -> bool:
-    """A founder does not want to wait: the doubtful message leaves at once. False if it is over."""
-    row = tx.row(
-        sa.update(delivery)
-        .where(delivery.c.id == delivery_id, delivery.c.state == "uncertain")
-        .values(not_before=to_ms(now))
-        .returning(delivery.c.lane_id)
-    )
-    if row is None:
-        return False
-    wake_mail(tx, row[0], at=now, now=now)
-    return True
-
-
-def leave_it(tx: Tx, delivery_id: DeliveryId, *, now: datetime) -> bool:
-    """A founder leaves a doubtful message as it is: it will not be sent again."""
-    left = tx.execute(
-        sa.update(delivery)
-        .where(delivery.c.id == delivery_id, delivery.c.state == "uncertain")
-        .values(
-            state="cancelled", answer="uncertain, and left so by a founder", ended_at=to_ms(now)
-        )
-    )
-    return left.rowcount == 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from fediletter.web.context import services_of
 from fediletter.web.desk import desk_page
 from fediletter.web.forms import one, read_form
 from fediletter.web.login import at_desk, session_at
-from storage import audit, suppressions
+from storage import audit, mailings, suppressions
 from storage.errors import NotThere
 from storage.ids import DeliveryId, MailingId, SubscriberId
 from storage.newsletters import get_newsletter
@@ -29,10 +29,12 @@ _PAGE = 50
 @at_desk
 async def mailroom(request: Request) -> Response:
     """Who gets no mail and why, mailings that pause, messages in doubt."""
-    return await _page(request, {})
+    return await _page(request, {}, {})
 
 
-async def _page(request: Request, problems: dict[str, str], *, status: int = 200) -> Response:
+async def _page(
+    request: Request, problems: dict[str, str], typed: dict[str, str], *, status: int = 200
+) -> Response:
     services = services_of(request)
     now = services.clock.now()
     after = request.query_params.get("after", "")
@@ -51,7 +53,15 @@ async def _page(request: Request, problems: dict[str, str], *, status: int = 200
 
     found = await services.store.read(look)
     return desk_page(
-        request, "mail.html", status=status, problems=problems, size=_PAGE, kind_of=kind_of, **found
+        request,
+        "mail.html",
+        status=status,
+        problems=problems,
+        typed=typed,
+        size=_PAGE,
+        kind_of=kind_of,
+        now=now,
+        **found,
     )
 
 
@@ -63,8 +73,9 @@ async def act(request: Request) -> Response:
     action, subject = one(form, "action"), one(form, "subject")
     note = " ".join(one(form, "note").split())[:300]
     if action == "lift" and not note:
+        problem = "Write why this reader gets letters again."
         return await _page(
-            request, {"note": "Write why this reader gets letters again."}, status=422
+            request, {"note": problem}, {"subject": subject, "note": note}, status=422
         )
     number = int(subject) if subject.isdigit() and len(subject) < 16 else 0
     now = services.clock.now()
@@ -76,9 +87,9 @@ async def act(request: Request) -> Response:
             case "domain":
                 suppressions.try_domain(tx, subject[:253].lower(), now=now)
             case "again":
-                suppressions.send_again(tx, DeliveryId(number), now=now)
+                mailings.decide_uncertain(tx, DeliveryId(number), again=True, now=now)
             case "leave":
-                suppressions.leave_it(tx, DeliveryId(number), now=now)
+                mailings.decide_uncertain(tx, DeliveryId(number), again=False, now=now)
             case "lift":
                 lift(tx, SubscriberId(number), note, house_of(services), now=now)
             case _:
