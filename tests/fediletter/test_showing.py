@@ -175,7 +175,7 @@ async def test_a_name_that_cannot_be_shown_is_refused_beside_its_field(shop, nam
     reply_id = await write_back(shop, name="")
     link = await ask(shop, reply_id, await shop.log_in())
     assert (
-        'name="name" maxlength="80" autocomplete="name" required value=""'
+        'name="name" type="text" maxlength="80" autocomplete="name" required value=""'
         in (await shop.client.get(link)).text
     )  # The local part of an address is no name.
 
