@@ -34,7 +34,7 @@ async def mail_findings(services: Services, names: Dns | None = None) -> list[Fi
         path = settings.smtp_url.removeprefix("maildir:")
         return [Finding("mail", True, caught, fields={"path": path})]
     relays = [one for one in relays_from_urls(settings.smtp_url) if one is not None]
-    found = [one for relay in relays for one in await _relay(relay)]
+    found = [one for relay in relays for one in await _relay(relay, settings)]
     keys = await services.store.read(keys_in_use)
     asker = names or Dns()
     domain = settings.mail_from.rpartition("@")[2]
@@ -64,7 +64,7 @@ async def mail_findings(services: Services, names: Dns | None = None) -> list[Fi
     return found
 
 
-async def _relay(relay: Relay) -> list[Finding]:
+async def _relay(relay: Relay, settings: Settings) -> list[Finding]:
     """DO-9: connect, secure, log in, and what it can."""
     fields: dict[str, object] = {"host": f"{relay.host}:{relay.port}"}
     try:
@@ -105,6 +105,13 @@ async def _relay(relay: Relay) -> list[Finding]:
                 is_amber=True,
             )
         )
+    if settings.international_addresses and "SMTPUTF8" not in offered:
+        fact = (
+            "The relay at {host} takes no letters beyond ASCII before the @ (SMTPUTF8): readers "
+            "with such an address get nothing."
+        )
+        remedy = "Let it offer SMTPUTF8, or set FEDILETTER_INTERNATIONAL_ADDRESSES to no."
+        found.append(Finding("smtputf8", False, fact, remedy, fields))
     return found
 
 

@@ -11,6 +11,7 @@ from fediletter.clock import Clock
 from fediletter.importing import Desk, folder_of
 from fediletter.keyring import KeyRing
 from fediletter.links import Links
+from fediletter.mail.addresses import Address, parse_address, parse_international
 from fediletter.mail.domains import Domains
 from fediletter.mail.relay import Mailer
 from fediletter.newsletter.alerts import House
@@ -49,3 +50,13 @@ def desk_of(services: Services) -> Desk:
         folder_of(services.settings.data),
         services.settings.language,
     )
+
+
+def reader_address(services: Services, text: str) -> Address:
+    """An address to which letters shall go, as typed; whether in any script is a setting (TR-25).
+
+    Raises:
+        BadAddress: It is none, or one that our relay does not take.
+    """
+    is_open = services.settings.international_addresses
+    return parse_international(text) if is_open else parse_address(text)

@@ -46,6 +46,7 @@ class Settings:
     smtp_url: str
     hold_uncertain: bool  # A letter that may have arrived waits for a founder (RE-6).
     mail_from: str
+    international_addresses: bool  # Readers may have letters beyond ASCII before the @ (TR-25).
     lmtp: str | None
     second_thoughts: timedelta
     language: str
@@ -120,6 +121,7 @@ def load(environ: Mapping[str, str] | None = None, data: Path | None = None) -> 
         smtp_url=take("smtp_url", f"maildir:{directory / 'mail'}", _smtp_url, ""),
         hold_uncertain=take("uncertain", "again", _uncertain, False),
         mail_from=take("mail_from", f"news@{bare_host}", _mail_from, ""),
+        international_addresses=take("international_addresses", "no", _yes_or_no, False),
         lmtp=take("lmtp", "", _lmtp, None),
         second_thoughts=take("second_thoughts", "10m", _second_thoughts, timedelta()),
         language=take("language", "fr", _language, "fr"),
@@ -143,6 +145,7 @@ _NAMES = {
     "smtp_url",
     "uncertain",
     "mail_from",
+    "international_addresses",
     "lmtp",
     "second_thoughts",
     "language",
@@ -232,6 +235,12 @@ def _uncertain(text: str) -> bool:
     if text not in ("again", "hold"):
         raise ValueError("must be again or hold")
     return text == "hold"
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise ValueError("must be yes or no")
+    return text == "yes"
 
 
 def _mail_from(text: str) -> str:

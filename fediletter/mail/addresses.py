@@ -1,16 +1,21 @@
 """Addresses of people: our own grammar, before any library sees one.
 
-Sources: security.md EM-3; email.md TR-25, TR-26, OP-1; RFC 5321 §4.1.2, RFC 5890.
+Two grammars: one for everybody, and one that also knows letters beyond ASCII before the @, for
+readers whose letters travel by SMTPUTF8.
+
+Sources: security.md EM-3; email.md TR-25, TR-26, OP-1; RFC 5321 §4.1.2, RFC 5890, RFC 6531 §3.3.
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 import idna
 
 _LOCAL = re.compile(r"[A-Za-z0-9!#$&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$&'*+/=?^_`{|}~-]+)*")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_LONGEST, _LONGEST_LOCAL = 254, 64
+_LONGEST, _LONGEST_LOCAL = 254, 64  # Octets.
+_BEYOND_ASCII = re.compile("[\u00a1-\U0010ffff]")
 
 
 class BadAddress(ValueError):
@@ -42,23 +47,44 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """Read one address as a person typed it.
+    """Read one address as a person typed it, in ASCII before the @.
 
     Raises:
         BadAddress: It is none, or one of a kind that we do not send to.
     """
-    text = text.strip()
+    address = parse_international(text)
+    if not address.local.isascii():
+        raise BadAddress("Letters cannot be sent to an address with an accent before the @.")
+    return address
+
+
+def parse_international(text: str) -> Address:
+    """Read one address as a person typed it, in any script before the @ (NFC).
+
+    Only a relay that offers SMTPUTF8 takes what is not ASCII there.
+
+    Raises:
+        BadAddress: It is none, or one of a kind that we do not send to.
+    """
+    text = unicodedata.normalize("NFC", text.strip())
     if not text:
         raise BadAddress("Enter your email address.")
     local, at, domain = text.rpartition("@")
     if not at or not local or not domain:
         raise BadAddress("An email address has a name, an @ and a domain, like ana@example.org.")
-    if not _LOCAL.fullmatch(local) or len(local) > _LONGEST_LOCAL:
+    if not _is_local(local) or len(local.encode()) > _LONGEST_LOCAL:
         raise BadAddress(_what_is_wrong(local))
     ascii_domain = _domain(domain)
-    if len(local) + 1 + len(ascii_domain) > _LONGEST:
+    if len(local.encode()) + 1 + len(ascii_domain) > _LONGEST:
         raise BadAddress("This address is too long.")
     return Address(local, ascii_domain)
+
+
+def _is_local(local: str) -> bool:
+    """A dot-atom, in which letters, marks and figures of any script count as letters."""
+    if any(unicodedata.category(one)[0] not in "LMN" for one in _BEYOND_ASCII.findall(local)):
+        return False  # Signs, spaces, and what turns the direction of writing.
+    return _LOCAL.fullmatch(_BEYOND_ASCII.sub("x", local)) is not None
 
 
 def _what_is_wrong(local: str) -> str:
@@ -71,10 +97,8 @@ def _what_is_wrong(local: str) -> str:
         return "An email address has no space in it."
     if local.startswith(".") or local.endswith(".") or ".." in local:
         return "Two dots, or a dot beside the @: a letter may be missing there."
-    if len(local) > _LONGEST_LOCAL:
+    if len(local.encode(errors="replace")) > _LONGEST_LOCAL:
         return "The part before the @ is too long: 64 characters at most."
-    if not local.isascii():
-        return "Letters cannot be sent to an address with an accent before the @."
     return "The part before the @ has a character that letters cannot be sent to."
 
 

@@ -44,6 +44,8 @@ _LONGEST_SUBJECT, _LONGEST_NAME = 150, 80
 _JOINER = "\u200d"
 # What a value of one reader may hold: nothing that ends an address, a URL, a quote or a line.
 _ADDRESS = re.compile(r"[^\x00-\x20\x7f-\U0010ffff<>,;:@\"()\[\]\\]+@[A-Za-z0-9._:\[\]-]+")
+# Beyond ASCII only where the relay offers SMTPUTF8 (SE-3, TR-25).
+_READER = re.compile(r"[^\x00-\x20\x7f-\xa0<>,;:@\"()\[\]\\]+@[A-Za-z0-9._:\[\]-]+")
 _MESSAGE_ID = re.compile(r"[!-;=?-~]{3,250}")
 _URL = re.compile(r"https?://[A-Za-z0-9._/:\[\]-]+")
 _POLICY = policy.SMTP
@@ -129,7 +131,7 @@ def slot_values(reader: ReaderSlots) -> dict[str, bytes]:
         CannotCompose: A value would not fit its slot (EM-1).
     """
     for pattern, value in (
-        (_ADDRESS, reader.to),
+        (_READER, reader.to),
         (_ADDRESS, reader.message_id),
         (_ADDRESS, reader.leave_address),
         (_URL, reader.unsubscribe_url),
@@ -138,7 +140,7 @@ def slot_values(reader: ReaderSlots) -> dict[str, bytes]:
         if not pattern.fullmatch(value):
             raise CannotCompose("a reader's address or link does not fit its slot")
     values = {
-        TO: reader.to.encode("ascii"),
+        TO: reader.to.encode(),
         MESSAGE_ID: reader.message_id.encode("ascii"),
         DATE: format_datetime(reader.date).encode("ascii"),
         UNSUBSCRIBE: reader.unsubscribe_url.encode("ascii"),
@@ -209,7 +211,7 @@ def compose_plain(
     Raises:
         CannotCompose: A name, the subject or the address cannot be sent.
     """
-    if not _ADDRESS.fullmatch(to) or not _ADDRESS.fullmatch(message_id):
+    if not _READER.fullmatch(to) or not _ADDRESS.fullmatch(message_id):
         raise CannotCompose("the address cannot be sent as it is")
     message = EmailMessage(policy=_POLICY)
     message["Date"] = format_datetime(now)
@@ -228,7 +230,7 @@ def compose_plain(
     message["Content-Type"] = 'text/plain; charset="utf-8"'
     message["Content-Transfer-Encoding"] = "quoted-printable"
     head = _head(message)
-    head = head.replace(b"slot-to@slot.invalid", to.encode("ascii"))
+    head = head.replace(b"slot-to@slot.invalid", to.encode())
     head = head.replace(b"slot-message-id@slot.invalid", message_id.encode("ascii"))
     head = head.replace(b"slot-answered@slot.invalid", answers.encode("ascii", "ignore"))
     # The last line ends too: a final dot behind it would be part of it (EM-4).

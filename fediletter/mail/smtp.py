@@ -39,6 +39,8 @@ _LINE_BYTES = 8 << 10
 _REPLY_BYTES = 64 << 10
 _PER_CONNECTION = 100  # Messages, unless the relay is on this machine.
 _ENVELOPE_SECONDS = (SMTP_COMMAND_SECONDS, SMTP_COMMAND_SECONDS, SMTP_DATA_SECONDS)
+# Said of a reader, without blame: no bounce follows from it (RFC 6531 §3.5: never downgraded).
+NO_SMTPUTF8 = "the relay takes no letters beyond ASCII before the @ (SMTPUTF8)"
 _SAFE = re.compile(r"[!-~\u00a1-\U0010ffff]+@[!-~]+")
 
 
@@ -360,7 +362,7 @@ class Session:
         while (found := await courier.following()) is not None:
             if found.recipient.isascii() or "SMTPUTF8" in self._extensions:
                 return found
-            refused = Failed("the relay takes no international addresses", at_rcpt=True)
+            refused = Failed(NO_SMTPUTF8, at_rcpt=True)
             await courier.advance((found, refused), None)
         return None
 

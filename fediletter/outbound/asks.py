@@ -6,7 +6,7 @@ Sources: email.md 8 and 12.3 (OP-1); security.md EM-10.
 import logging
 from datetime import timedelta
 
-from fediletter.mail.addresses import Address, parse_address
+from fediletter.mail.addresses import Address, parse_international
 from fediletter.newsletter import joining
 from fediletter.newsletter.mailroom import Mailroom
 from fediletter.services import Services
@@ -26,7 +26,7 @@ def mailroom_of(tx: Tx, services: Services) -> Mailroom:
 
 async def answer_ask(services: Services, ask: Ask) -> None:
     """Answer one; what DNS cannot say now is asked again, and given up after a few hours."""
-    address = parse_address(ask.email)
+    address = parse_international(ask.email)
     takes = await services.domains.takes_mail(address.domain)
     now = services.clock.now()
     if takes is None and ask.attempts < len(_AGAIN):

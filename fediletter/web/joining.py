@@ -17,11 +17,12 @@ from starlette.responses import Response
 
 from fediletter.errors import FormError
 from fediletter.limits import CONFIRMATIONS_PER_SITE, FORM_AGE, SUBSCRIBES_PER_PREFIX
-from fediletter.mail.addresses import Address, BadAddress, mask, parse_address
+from fediletter.mail.addresses import Address, BadAddress, mask
 from fediletter.mail.typing_help import did_you_mean
 from fediletter.newsletter import joining as rules
 from fediletter.newsletter import wording
 from fediletter.newsletter.tokens import Tokens
+from fediletter.services import reader_address
 from fediletter.settings import LANGUAGES
 from fediletter.web.context import page, services_of, words_of
 from fediletter.web.following import way_to_follow
@@ -56,7 +57,7 @@ async def subscribe(request: Request) -> Response:
     if one(form, "by") == "fediverse" or one(form, "email").lstrip().startswith("@"):
         return await _follow(request, form)
     try:
-        address = parse_address(one(form, "email"))
+        address = reader_address(services, one(form, "email"))
     except BadAddress as wrong:
         return await _form(request, _Shown({"email": wrong.words}, form), status=422)
     meant = did_you_mean(address)

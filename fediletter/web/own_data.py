@@ -12,10 +12,11 @@ from starlette.responses import Response
 
 from fediletter.errors import AppError
 from fediletter.forgotten import remember_erasure
-from fediletter.mail.addresses import BadAddress, mask, parse_address
+from fediletter.mail.addresses import BadAddress, mask
 from fediletter.newsletter import own_data, retention
 from fediletter.newsletter.mailroom import Mailroom
 from fediletter.outbound import handles
+from fediletter.services import reader_address
 from fediletter.web.context import page, services_of
 from fediletter.web.forms import one, read_form
 from fediletter.web.preferences import chooser
@@ -106,7 +107,7 @@ async def _ask_to_move(request: Request, opened: own_data.Opened) -> Response:
     services = services_of(request)
     typed = one(await read_form(request), "email")
     try:
-        address = parse_address(typed)
+        address = reader_address(services, typed)
     except BadAddress as wrong:
         return await _show(request, opened, wrong.words, typed)
 

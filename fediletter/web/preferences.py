@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from fediletter.errors import AppError
 from fediletter.limits import SUBSCRIBES_PER_PREFIX
-from fediletter.mail.addresses import BadAddress, mask, parse_address
+from fediletter.mail.addresses import BadAddress, mask, parse_international
 from fediletter.newsletter import own_data, wording
 from fediletter.newsletter import subscribers as rules
 from fediletter.newsletter.mailroom import Mailroom
@@ -46,7 +46,7 @@ async def send_link(request: Request) -> Response:
     services = services_of(request)
     form = await read_form(request)
     try:
-        address = parse_address(one(form, "email"))
+        address = parse_international(one(form, "email"))
     except BadAddress as wrong:
         return await _link_form(request, one(form, "email"), wrong.words, status=422)
     now = services.clock.now()

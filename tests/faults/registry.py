@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tests.faults import inbound, keeping, kills, mail_trouble, many, power, trouble
+from tests.faults import inbound, keeping, kills, mail_trouble, many, power, relay_kills, trouble
 from tests.faults.bench import Bench
 
 BOTH = ("sqlite", "postgresql")
@@ -26,6 +26,7 @@ TESTS = {
     for one in (
         FaultTest("FT-8", mail_trouble.closing_sink, 1, databases=("sqlite",)),
         FaultTest("FT-1", kills.random_kills, 100, 5, seconds=3600),
+        FaultTest("SINK", relay_kills.kills_through_smtp_sink, 10, 3, seconds=3600),
         FaultTest("FT-2", kills.after_publish, 200, 8, seconds=3600),
         FaultTest("FT-3", kills.commit_points, 1),
         FaultTest("FT-14", inbound.repeats, 2, 1),

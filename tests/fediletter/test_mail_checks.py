@@ -7,11 +7,12 @@ from fediletter.cli import cli
 from fediletter.mail import dns as door
 from fediletter.mail.dns import dmarc_of, spf_of
 from fediletter.mail_checks import mail_findings
+from fediletter.words import words
 from storage import dkim
 from tests.fediletter.mail.names import names
 from tests.fediletter.mail.sink import Sink
 from tests.fediletter.mail.test_dkim import signed_issue
-from tests.shop import running_shop
+from tests.shop import free_port, running_shop
 
 GOOD = {
     ("shop.test", "TXT"): ['"v=spf1 mx ip4:192.0.2.0/24 -all"', '"other"'],
@@ -192,3 +193,41 @@ def test_a_received_letter_tells_who_signed_it(tmp_path, monkeypatch, sender, co
 
     assert got.exit_code == code
     assert said in got.output
+
+
+@pytest.mark.rule("DO-9")
+@pytest.mark.rule("TR-25")
+@pytest.mark.parametrize(("extra", "expected"), [((), "red"), (("SMTPUTF8",), None)])
+async def test_a_relay_that_cannot_reach_whom_the_form_lets_in_is_red(tmp_path, extra, expected):
+    sink = Sink(extensions=("PIPELINING", "SIZE 1000", *extra))
+    async with (
+        sink.running(),
+        names(GOOD) as (resolver, _),
+        running_shop(
+            tmp_path / "shop",
+            workers=False,
+            smtp_url=f"smtp://127.0.0.1:{sink.port}",
+            international_addresses="yes",
+        ) as shop,
+    ):
+        found = {one.name: one for one in await mail_findings(shop.services, resolver)}
+
+    assert (colour(found["smtputf8"]) if "smtputf8" in found else None) == expected
+
+
+@pytest.mark.rule("DO-9")
+@pytest.mark.parametrize("language", ["fr", "en"])
+async def test_a_relay_that_does_not_answer_is_red_in_either_language(tmp_path, language):
+    async with (
+        names(GOOD) as (resolver, _),
+        running_shop(
+            tmp_path / "shop", workers=False, smtp_url=f"smtp://127.0.0.1:{free_port()}"
+        ) as shop,
+    ):
+        found = {one.name: one for one in await mail_findings(shop.services, resolver)}
+
+    assert colour(found["mail"]) == "red"
+    words_of = words(language).gettext
+    said = words_of(found["mail"].fact, **found["mail"].fields)
+    assert ("ne peut pas" in said or "inutilisable" in said) == (language == "fr"), said
+    assert "127.0.0.1" in said
