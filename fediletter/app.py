@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
-from starlette.types import ASGIApp
 
 from federation.network import Network, NetworkPolicy
 from fediletter import __version__
@@ -23,7 +22,7 @@ from fediletter.services import Services
 from fediletter.settings import Settings
 from fediletter.web.census import Counted
 from fediletter.web.errors import EXCEPTION_HANDLERS
-from fediletter.web.guard import guarded
+from fediletter.web.guard import Guard
 from fediletter.web.kept import Shelf
 from fediletter.web.routes import ROUTES
 from fediletter.workers.intakes import carry_on_lists
@@ -63,7 +62,7 @@ def build_services(settings: Settings) -> Services:
     )
 
 
-def create_app(services: Services, *, workers: bool = True) -> ASGIApp:
+def create_app(services: Services, *, workers: bool = True) -> Guard:
     """The web app; with `workers` its process also sends and applies.
 
     Args:
@@ -91,6 +90,7 @@ def create_app(services: Services, *, workers: bool = True) -> ASGIApp:
     app = Starlette(routes=ROUTES, exception_handlers=EXCEPTION_HANDLERS, lifespan=lifespan)
     app.state.services = services
     app.state.receiver = Receiver(services)
-    app.state.shelf = Shelf()
     app.state.counted = Counted()
-    return guarded(app, services.settings)
+    guard = Guard(app, services.settings)
+    app.state.shelf = Shelf(services.store, services.settings.language, guard.fields_for)
+    return guard

@@ -8,10 +8,10 @@ Source: the gettext manual; Babel.
 
 import gettext as gnu
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from babel import Locale, dates, numbers
@@ -102,7 +102,8 @@ def words(language: str) -> Words:
     return Words(language, catalogue, Locale.parse(language))
 
 
-def choose_language(accept: str, otherwise: str, offered: Iterable[str] = LANGUAGES) -> str:
+@lru_cache(maxsize=256)
+def choose_language(accept: str, otherwise: str, offered: tuple[str, ...] = LANGUAGES) -> str:
     """The best offered language for an `Accept-Language` header (RFC 9110 §12.5.4).
 
     Args:

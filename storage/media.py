@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from storage.errors import Conflict, NotThere
 from storage.ids import FounderId, MediaId
+from storage.newsletters import touch
 from storage.schema import media, newsletter, post
 from storage.store import Tx
 from storage.times import from_ms, to_ms
@@ -121,6 +122,7 @@ def describe_media(tx: Tx, media_id: MediaId, *, alt: str, caption: str, credit:
     )
     if changed.rowcount == 0:
         raise NotThere(str(media_id))
+    touch(tx)
 
 
 def is_used(tx: Tx, found: Media) -> bool:

@@ -13,6 +13,7 @@ from storage.ids import ActorId, MediaId, TopicId
 from storage.schema import actor, actor_key, newsletter, post
 from storage.store import Tx
 from storage.times import from_ms, to_ms
+from storage.wakeup import REVISED
 
 _ONLY = 1
 
@@ -107,12 +108,14 @@ def get_newsletter(tx: Tx) -> Newsletter:
 
 def update_newsletter(tx: Tx, **changes: Any) -> None:
     """Change columns of the one row; everything that shows them is stale afterwards."""
-    tx.execute(sa.update(newsletter).values(**changes, revision=newsletter.c.revision + 1))
+    tx.execute(sa.update(newsletter).values(**changes))
+    touch(tx)
 
 
 def touch(tx: Tx) -> None:
     """Say that something which pages, feeds or documents show has changed."""
     tx.execute(sa.update(newsletter).values(revision=newsletter.c.revision + 1))
+    tx.wake(REVISED)
 
 
 def revision(tx: Tx) -> int:
@@ -137,6 +140,7 @@ def add_actor(
     found = tx.execute(statement).scalar()
     if found is None:
         raise Conflict(username)
+    touch(tx)
     return ActorId(found)
 
 

@@ -208,8 +208,8 @@ class Store:
             except BaseException as trouble:  # noqa: BLE001 (handed to the one who asked)
                 job.done.set_exception(trouble)
             else:
+                self.wakeups.fire(woken)  # First: whoever wrote must not read what is outdated.
                 job.done.set_result(result)
-                self.wakeups.fire(woken)
 
     def _write_gathered(self) -> None:
         connection: Connection | None = None
@@ -258,12 +258,12 @@ class Store:
                 connection.invalidate()
                 connection.close()
             return None
+        self.wakeups.fire(woken)  # First: whoever wrote must not read what is outdated.
         for job, result, refusal in answers:
             if refusal is None:
                 job.done.set_result(result)
             else:
                 job.done.set_exception(refusal)
-        self.wakeups.fire(woken)
         return connection
 
 

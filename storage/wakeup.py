@@ -24,6 +24,7 @@ STEPS = "steps"
 RECEIVED = "received"
 ASKS = "asks"
 IMPORTS = "imports"
+REVISED = "revised"  # Something that pages, feeds or documents show.
 
 NOTICES: Final = "fediletter"  # The one channel of PostgreSQL; the notice's text names ours.
 _AGAIN_SECONDS = 2.0  # After the connection broke.
@@ -92,7 +93,7 @@ class Listener:
         try:
             driver = cast("psycopg.Connection", connection.driver_connection)
             driver.execute(f"LISTEN {NOTICES}")
-            self._wakeups.fire((LANES, STEPS, RECEIVED))
+            self._wakeups.fire((LANES, STEPS, RECEIVED, ASKS, REVISED))
             while not self._ending.is_set():
                 for notice in driver.notifies(timeout=_LOOK_SECONDS):
                     self._wakeups.fire((notice.payload,))

@@ -22,7 +22,7 @@ from fediletter.newsletter import posts as rules
 from fediletter.outbound import publish as publishing
 from fediletter.services import Services
 from fediletter.settings import Settings, load
-from fediletter.web.heads import PatientHttp
+from fediletter.web.front import server_config
 from storage import founders, posts
 from storage.posts import Draft
 
@@ -151,14 +151,10 @@ async def running_shop(
             founders.add_founder, email=EMAIL, role="founder", password_hash=_HASH, now=now
         )
     server = uvicorn.Server(
-        uvicorn.Config(
+        server_config(
             create_app(services, workers=workers),
             host="127.0.0.1",
             port=port,
-            http=PatientHttp,
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,
             ssl_certfile=certificates[1] if certificates else None,
             ssl_keyfile=certificates[2] if certificates else None,
         )

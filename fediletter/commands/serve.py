@@ -10,7 +10,6 @@ import click
 
 from fediletter.cli import settings_of
 from fediletter.errors import AppError
-from fediletter.limits import TERMINATION_SECONDS
 from fediletter.logs import set_up_logs
 from fediletter.settings import Settings
 
@@ -35,22 +34,10 @@ def run_server(settings: Settings, *, host: str, port: int, workers: bool) -> No
     import uvicorn  # noqa: PLC0415 (start-up time of the other commands)
 
     from fediletter.app import build_services, create_app  # noqa: PLC0415 (the same)
-    from fediletter.web.heads import PatientHttp  # noqa: PLC0415 (the same)
+    from fediletter.web.front import server_config  # noqa: PLC0415 (the same)
 
     app = create_app(build_services(settings), workers=workers)
-    config = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        http=PatientHttp,
-        timeout_graceful_shutdown=TERMINATION_SECONDS,
-        timeout_keep_alive=20,
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(server_config(app, host=host, port=port))
     for one in (signal.SIGTERM, signal.SIGINT):
         # Uvicorn ends in good order, then raises the signal once more: that was an ordinary end.
         signal.signal(one, lambda _number, _frame: None)

@@ -10,10 +10,12 @@ import ipaddress
 import logging
 import time
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from fediletter.limits import (
     AUDIO_BYTES,
@@ -66,8 +68,8 @@ _log = logging.getLogger("fediletter.web")
 class Guard:
     """Wraps the app."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app = app
+    def __init__(self, app: Starlette, settings: Settings) -> None:
+        self.app = app
         self._hosts = frozenset({settings.host.encode(), settings.account_host.encode()})
         self._origin = settings.base_url
         self._proxies = settings.trusted_proxies
@@ -77,31 +79,37 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, hand on, add the headers."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
-        path: str = scope["path"]
-        headers = scope["headers"]
-        client = self._client(scope, headers)
-        state = scope.setdefault("state", {})
-        state["client_prefix"] = prefix_of(client)
-        state["caller"] = caller_of(client)
-        refusal = _too_large_head(scope)
-        refusal = refusal or self._refusal(scope["method"], path, headers)
-        refusal = refusal or self._too_often(scope["method"], path, client)
+        refusal = self.refusal(scope)
         if refusal is not None:
             await _answer(send, *refusal)
             return
+        path: str = scope["path"]
+        client = self._client(scope, scope["headers"])
+        state = scope.setdefault("state", {})
+        state["client_prefix"] = prefix_of(client)
+        state["caller"] = caller_of(client)
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 present = {name.lower() for name, _ in message["headers"]}
                 message["headers"] = [
                     *message["headers"],
-                    *(pair for pair in self._headers(path) if pair[0] not in present),
+                    *(pair for pair in self.fields_for(path) if pair[0] not in present),
                 ]
             await send(message)
 
-        await self._app(scope, _bounded(receive, _most(path)), with_headers)
+        await self.app(scope, _bounded(receive, _most(path)), with_headers)
+
+    def refusal(self, scope: Scope) -> tuple[int, bytes] | None:
+        """Why a request may not be answered: status and words; None if it may."""
+        method, path, headers = scope["method"], scope["path"], scope["headers"]
+        return (
+            _too_large_head(scope)
+            or self._refusal(method, path, headers)
+            or self._too_often(method, path, self._client(scope, headers))
+        )
 
     def _refusal(
         self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]
@@ -161,7 +169,8 @@ class Guard:
                 return address
         return str(peer)
 
-    def _headers(self, path: str) -> list[tuple[bytes, bytes]]:
+    def fields_for(self, path: str) -> list[tuple[bytes, bytes]]:
+        """The headers of every response of a path (security.md 6.1)."""
         found = [
             (b"content-security-policy", _policy(path).encode()),
             (b"x-content-type-options", b"nosniff"),
@@ -185,16 +194,10 @@ class Guard:
         return found
 
 
-def guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
-    """The app behind its guard."""
-    return Guard(app, settings)
-
-
 def prefix_of(address: str) -> str:
     """An address cut to /24 or /48, as limits count it (PR-2)."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
+    parsed = _parsed(address)
+    if parsed is None:
         return "unknown"
     width = 24 if parsed.version == 4 else 48
     return str(ipaddress.ip_network(f"{parsed}/{width}", strict=False))
@@ -202,9 +205,8 @@ def prefix_of(address: str) -> str:
 
 def caller_of(address: str) -> str:
     """An address as rates count it, in memory alone: whole, or the /64 of IPv6 (L-14)."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
+    parsed = _parsed(address)
+    if parsed is None:
         return "unknown"
     if parsed.version == 4:
         return str(parsed)
@@ -212,10 +214,16 @@ def caller_of(address: str) -> str:
 
 
 def _is_local(address: str) -> bool:
+    parsed = _parsed(address)
+    return parsed is None or parsed.is_loopback  # None: a Unix socket.
+
+
+@lru_cache(maxsize=256)  # Of who asks now: to read an address takes longer than to answer a page.
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(address).is_loopback
+        return ipaddress.ip_address(address)
     except ValueError:
-        return True  # A Unix socket.
+        return None
 
 
 def _too_large_head(scope: Scope) -> tuple[int, bytes] | None:
@@ -268,9 +276,8 @@ def _most(path: str) -> int:
 
 
 def _is_in(address: str, networks: Iterable[IPNetwork]) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
+    parsed = _parsed(address)
+    if parsed is None:
         return False
     return any(parsed.version == block.version and parsed in block for block in networks)
 

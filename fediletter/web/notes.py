@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from fediletter.newsletter.html import from_markdown
 from fediletter.web.context import page, services_of
 from fediletter.web.kept import kept
-from fediletter.web.peers import wants_activity
+from fediletter.web.wanted import wants_activity
 from storage import conversations, polls, posts
 from storage.errors import NotThere
 from storage.newsletters import get_newsletter
@@ -19,6 +19,7 @@ from storage.posts import Post
 from storage.store import Tx
 
 
+@kept
 async def note(request: Request) -> Response:
     """An answer or a poll; for servers a way to its object."""
     services = services_of(request)
@@ -39,7 +40,6 @@ async def note(request: Request) -> Response:
     return await _note(request)
 
 
-@kept
 async def _note(request: Request) -> Response:
     services = services_of(request)
 

@@ -21,13 +21,16 @@ from fediletter.rendering.objects import AS, OBJECT_CONTEXT, tombstone_of
 from fediletter.rendering.quotes import STAMP_CONTEXT, stamp_of
 from fediletter.services import Services
 from fediletter.web.context import services_of
-from fediletter.web.peers import ACTIVITY_JSON, ActivityResponse, as_received, wants_activity
+from fediletter.web.kept import kept
+from fediletter.web.peers import ActivityResponse, as_received
+from fediletter.web.wanted import ACTIVITY_JSON, wants_activity
 from storage import activities, conversations, followers, posts, quotes
 from storage.errors import NotThere
 from storage.posts import Post
 from storage.store import Tx
 
 
+@kept
 async def post_object(request: Request) -> Response:
     """A post at its id: JSON for servers, its page for people, 410 when it was withdrawn."""
     services = services_of(request)
@@ -60,6 +63,7 @@ def _for(post: Post, response: Response) -> Response:
     return response
 
 
+@kept
 async def post_create(request: Request) -> Response:
     """The Create of a post at its id, as it was sent."""
     services = services_of(request)
@@ -70,6 +74,7 @@ async def post_create(request: Request) -> Response:
     return _for(post, await _stored_activity(services, uri))
 
 
+@kept
 async def sent_activity(request: Request) -> Response:
     """Any other public activity at its id; answers to single people are not public."""
     services = services_of(request)

@@ -20,7 +20,7 @@ from fediletter.rendering.objects import image_of, when
 from fediletter.rendering.structured import in_script, structured_of
 from fediletter.web.context import STATIC, page, services_of
 from fediletter.web.kept import kept
-from fediletter.web.peers import wants_activity
+from fediletter.web.wanted import wants_activity
 from storage import conversations, posts
 from storage.errors import NotThere
 from storage.ids import PostId, ReplyId
@@ -36,6 +36,10 @@ _ARCHIVE_PAGE = 20
 @kept
 async def front(request: Request) -> Response:
     """The newsletter and its archive, newest first."""
+    return await _front(request)
+
+
+async def _front(request: Request) -> Response:
     services = services_of(request)
     before = _cursor(request)
 
@@ -60,6 +64,7 @@ async def front(request: Request) -> Response:
     )
 
 
+@kept
 async def profile(request: Request) -> Response:
     """The account's page for people: the front page. For servers the way to the actor."""
     services = services_of(request)
@@ -69,7 +74,7 @@ async def profile(request: Request) -> Response:
         response = RedirectResponse(services.links.actor(), 302)
         response.headers["Vary"] = "Accept"
         return response
-    return await front(request)
+    return await _front(request)
 
 
 async def _topic_profile(request: Request) -> Response:
@@ -115,6 +120,7 @@ async def topic_page(request: Request) -> Response:
     )
 
 
+@kept
 async def letter(request: Request) -> Response:
     """One letter and its conversation; for servers a way to its object."""
     services = services_of(request)
@@ -133,7 +139,6 @@ async def letter(request: Request) -> Response:
     return await _letter(request)
 
 
-@kept
 async def _letter(request: Request) -> Response:
     services = services_of(request)
 

@@ -27,12 +27,13 @@ from fediletter.newsletter.actors import document_now
 from fediletter.rendering.activities import encode
 from fediletter.services import Services
 from fediletter.web.context import services_of
+from fediletter.web.kept import kept, target_of
+from fediletter.web.wanted import ACTIVITY_JSON, wants_activity
 from storage import activities, followers, posts
 from storage.errors import NotThere
 from storage.ids import ActivityId
 from storage.topics import Topic, all_topics, get_topic, topic_by_slug
 
-ACTIVITY_JSON = "application/activity+json"
 _INBOX_TYPES = (ACTIVITY_JSON, "application/ld+json", "application/json")
 _log = logging.getLogger("fediletter.inbox")
 
@@ -47,23 +48,6 @@ class ActivityResponse(Response):
         self.headers["Vary"] = "Accept"
         self.headers["Cache-Control"] = "public, max-age=60"
         self.headers["Access-Control-Allow-Origin"] = "*"
-
-
-def wants_activity(request: Request) -> bool:
-    """Whether the Accept header prefers ActivityStreams to HTML (federation.md 3.4)."""
-    weights = {"activity": 0.0, "html": 0.0}
-    for part in request.headers.get("accept", "").split(","):
-        kind, *parameters = [one.strip().lower() for one in part.split(";")]
-        quality = next((one[2:] for one in parameters if one.startswith("q=")), "1")
-        try:
-            weight = float(quality)
-        except ValueError:
-            weight = 0.0
-        if kind in (ACTIVITY_JSON, "application/ld+json"):
-            weights["activity"] = max(weights["activity"], weight)
-        elif kind in ("text/html", "application/xhtml+xml"):
-            weights["html"] = max(weights["html"], weight)
-    return weights["activity"] > 0 and weights["activity"] >= weights["html"]
 
 
 # --- discovery -------------------------------------------------------------------------------
@@ -153,6 +137,7 @@ async def nodeinfo_document(request: Request) -> Response:
 # --- actors ----------------------------------------------------------------------------------
 
 
+@kept
 async def actor(request: Request) -> Response:
     """An actor of ours: JSON for servers, the profile page for people."""
     services = services_of(request)
@@ -337,19 +322,13 @@ def as_received(request: Request, body: bytes) -> InboxRequest:
     """A request as signatures see it."""
     return InboxRequest(
         request.method,
-        _raw_target(request),
+        target_of(request).decode("latin-1"),
         tuple(
             (name.decode("latin-1").lower(), value.decode("latin-1"))
             for name, value in request.headers.raw
         ),
         body,
     )
-
-
-def _raw_target(request: Request) -> str:
-    path: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
-    query: bytes = request.scope.get("query_string", b"")
-    return (path + (b"?" + query if query else b"")).decode("latin-1")
 
 
 def _short(words: str, status: int, headers: dict[str, str] | None = None) -> Response:
