@@ -48,6 +48,8 @@ class Post:
     language: str
     cover_alt: str
     fediverse_teaser: str
+    card_title: str
+    card_description: str
     article_form: str
     hashtags: str
     audience: str
@@ -89,6 +91,8 @@ class Draft:
     hashtags: str = ""  # Beside the topics; without '#', between spaces.
     audience: str = "public"  # unlisted, followers; direct: an answer to one person
     audio_media_id: MediaId | None = None
+    card_title: str = ""  # Empty: the title.
+    card_description: str = ""  # Empty: the summary.
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +103,22 @@ class Version:
     title: str
     summary: str
     body_markdown: str
+    fediverse_teaser: str
+    card_title: str
+    card_description: str
     founder: str  # Who wrote the text that follows it; empty if unknown.
     saved_at: datetime
 
 
 _FOYER = "foyer"  # A public id that no post can be given (`new_public_id`).
+_KEPT = (  # Of a former version, in the order of `Version`.
+    "title",
+    "summary",
+    "body_markdown",
+    "fediverse_teaser",
+    "card_title",
+    "card_description",
+)
 _TIMES = ("saved_at", "scheduled_at", "published_at", "updated_at", "withdrawn_at")
 _PLAIN = [name for name in Post.__dataclass_fields__ if name not in (*_TIMES, "cover", "topics")]
 _COVER = [media.c[name] for name in Cover.__dataclass_fields__]
@@ -301,11 +316,7 @@ def save_draft(
 
 def keep_version(tx: Tx, former: Post, *, founder_id: FounderId | None) -> None:
     """Keep the text of `former` among the versions of its post."""
-    fields = {
-        "title": former.title,
-        "summary": former.summary,
-        "body_markdown": former.body_markdown,
-    }
+    fields = {name: getattr(former, name) for name in _KEPT}
     tx.execute(
         sa.insert(post_version).values(
             post_id=former.id,
@@ -345,16 +356,8 @@ def versions(tx: Tx, post_id: PostId, *, limit: int, before: int | None = None) 
     found = []
     for number, fields, name, saved_at in tx.rows(query):
         texts = json.loads(fields)
-        found.append(
-            Version(
-                number,
-                texts["title"],
-                texts["summary"],
-                texts["body_markdown"],
-                name,
-                from_ms(saved_at),
-            )
-        )
+        kept = [texts.get(one, "") for one in _KEPT]
+        found.append(Version(*(number, *kept, name, from_ms(saved_at))))
     return found
 
 

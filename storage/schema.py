@@ -293,6 +293,8 @@ post = Table(
     _words("cover_alt"),
     _ref("audio_media_id", "media", nullable=True),
     _words("fediverse_teaser"),  # Empty: the summary.
+    _words("card_title"),  # Of the card below a link to it. Empty: the title.
+    _words("card_description"),  # Empty: the summary.
     Column("article_form", Text, nullable=False, server_default=""),  # Empty: the default form.
     _words("hashtags"),  # Beside the topics' own; without '#', between spaces.
     # unlisted, followers; direct: an answer to one person

@@ -22,6 +22,18 @@ _KEPT_EVERY = timedelta(minutes=5)  # Between former texts that autosaving keeps
 _NOTICED = 40  # … unless it takes away more characters than these.
 _NO_WORDS = re.compile(r"!\[\s*\]\(")
 LONGEST_TITLE, LONGEST_SUMMARY, LONGEST_BODY = 150, 500, 400_000
+_LONGEST = {
+    "title": (
+        LONGEST_TITLE,
+        "A title has at most 150 characters: it is the subject of the mail.",
+    ),
+    "summary": (LONGEST_SUMMARY, "The teaser has at most 500 characters."),
+    "fediverse_teaser": (LONGEST_SUMMARY, "The teaser has at most 500 characters."),
+    "card_title": (LONGEST_TITLE, "The card's title has at most 150 characters."),
+    "card_description": (LONGEST_SUMMARY, "The card's text has at most 500 characters."),
+    "body_markdown": (LONGEST_BODY, "This text is too long for one letter."),
+}
+FOR_FOLLOWERS = ("fediverse_teaser", "card_title", "card_description")
 
 
 def check_draft(draft: Draft, *, publishing: bool) -> dict[str, str]:
@@ -31,17 +43,15 @@ def check_draft(draft: Draft, *, publishing: bool) -> dict[str, str]:
         draft: As typed.
         publishing: A draft that stays one may lack title and text.
     """
-    problems = {}
-    if len(draft.title) > LONGEST_TITLE:
-        problems["title"] = "A title has at most 150 characters: it is the subject of the mail."
-    elif "=?" in draft.title or re.search(r"[\x00-\x1f\x7f]", draft.title):
+    problems = {
+        name: words for name, (most, words) in _LONGEST.items() if len(getattr(draft, name)) > most
+    }
+    if "=?" in draft.title or re.search(r"[\x00-\x1f\x7f]", draft.title):
         problems["title"] = "The title has characters that a mail cannot carry."
     elif publishing and not draft.title.strip():
         problems["title"] = "A letter needs a title."
-    if len(draft.summary) > LONGEST_SUMMARY:
-        problems["summary"] = "The teaser has at most 500 characters."
-    if len(draft.body_markdown) > LONGEST_BODY:
-        problems["body"] = "This text is too long for one letter."
+    if "body_markdown" in problems:
+        problems["body"] = problems.pop("body_markdown")
     elif publishing and not draft.body_markdown.strip():
         problems["body"] = "A letter needs a text."
     elif publishing and _NO_WORDS.search(draft.body_markdown):

@@ -17,8 +17,8 @@ def structured_of(post: Post, newsletter: Newsletter, links: Links) -> Document:
     document: Document = {
         "@context": "https://schema.org",
         "@type": "NewsArticle",
-        "headline": post.title,
-        "description": post.summary,
+        "headline": card_title(post),
+        "description": card_description(post),
         "inLanguage": post.language,
         "url": links.letter(post.slug),
         "author": {"@type": "Organization", "name": newsletter.title, "url": links.profile},
@@ -31,6 +31,16 @@ def structured_of(post: Post, newsletter: Newsletter, links: Links) -> Document:
     if image is not None:
         document["image"] = image["url"]
     return document
+
+
+def card_title(post: Post) -> str:
+    """The title of the card below a link to the letter."""
+    return post.card_title or post.title
+
+
+def card_description(post: Post) -> str:
+    """The text of that card."""
+    return post.card_description or post.summary
 
 
 def in_script(document: Document) -> str:

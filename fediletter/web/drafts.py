@@ -1,13 +1,20 @@
 """The letter's form: what it holds, how it is read, what it says when something is wrong."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from starlette.datastructures import FormData
 from starlette.requests import Request
 
 from fediletter.errors import AppError, FormError
 from fediletter.media.uploads import Upload, store_image, store_sound
-from fediletter.newsletter.posts import AUDIENCES, check_draft, figure, hashtags_from
+from fediletter.newsletter.posts import (
+    AUDIENCES,
+    FOR_FOLLOWERS,
+    check_draft,
+    figure,
+    hashtags_from,
+)
 from fediletter.web.context import services_of
 from fediletter.web.forms import file, one, read_form, some
 from fediletter.web.login import session_at
@@ -52,6 +59,8 @@ async def read_typed(request: Request, post: Post | None) -> Typed:
     )
     if "hashtags" in form:
         draft = replace(draft, hashtags=hashtags_from(one(form, "hashtags")))
+    if "fediverse_teaser" in form:
+        draft = replace(draft, **for_followers(form))
     draft = _for_audience(draft, one(form, "audience"))
     action = one(form, "action") or "save"
     if action == "insert":
@@ -73,6 +82,11 @@ def _for_audience(draft: Draft, audience: str) -> Draft:
         to_fediverse=alone or draft.to_fediverse,
         to_email=not alone and (was_alone or draft.to_email),
     )
+
+
+def for_followers(form: FormData) -> dict[str, Any]:
+    """Teaser and card of the fediverse; empty ones follow the letter."""
+    return {name: " ".join(one(form, name).split()) for name in FOR_FOLLOWERS}
 
 
 def topics_in(form: FormData) -> list[TopicId]:

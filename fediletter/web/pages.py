@@ -17,7 +17,7 @@ from fediletter.links import Links
 from fediletter.newsletter.html import SafeHtml, from_markdown
 from fediletter.rendering.actor import is_link, profile_fields
 from fediletter.rendering.objects import image_of, when
-from fediletter.rendering.structured import in_script, structured_of
+from fediletter.rendering.structured import card_description, card_title, in_script, structured_of
 from fediletter.web.context import STATIC, page, services_of
 from fediletter.web.kept import kept
 from fediletter.web.wanted import wants_activity
@@ -183,6 +183,8 @@ async def _letter(request: Request) -> Response:
         boosts=reactions.get("announce", 0),
         object_id=object_id if post.to_fediverse else None,
         handle=f"@{services.settings.account_user}@{services.settings.account_host}",
+        card_title=card_title(post),
+        card_description=card_description(post),
         headline=in_script(structured_of(post, newsletter, links)),
         published=when(post.published_at or post.saved_at),
     )

@@ -23,12 +23,12 @@ from fediletter.outbound.mailing import letter_content
 from fediletter.outbound.preflight import dead_links, preflight
 from fediletter.rendering.feed import content_of
 from fediletter.rendering.mastodon import mastodon_view
-from fediletter.rendering.objects import TEASER_CAP, article_of, image_of
+from fediletter.rendering.objects import article_of, image_of
 from fediletter.rendering.structured import structured_of
 from fediletter.web.census import census_of
 from fediletter.web.context import page, services_of
 from fediletter.web.desk import desk_page
-from fediletter.web.drafts import post_id_of, topics_in, typed_from, version_in
+from fediletter.web.drafts import for_followers, post_id_of, topics_in, typed_from, version_in
 from fediletter.web.forms import one, read_form
 from fediletter.web.login import at_desk, editors_too, session_at
 from fediletter.words import words
@@ -97,7 +97,6 @@ async def _sheet(
         window=publishing.second_thoughts(services.settings, post),
         windows=WINDOWS,
         followers=counted.followers,
-        teaser_cap=TEASER_CAP,
         at=at,
         reason=post.rhythm_reason if reason is None else reason,
         findings=await preflight(services, post),
@@ -159,7 +158,7 @@ def _chosen(form: FormData, post: Post) -> tuple[Draft, dict[str, str]]:
         to_web=web,
         to_fediverse=fediverse,
         to_email=email,
-        fediverse_teaser=" ".join(one(form, "fediverse_teaser").split()),
+        **for_followers(form),
         article_form="title" if one(form, "article_form") == "title" else "",
         second_thoughts_ms=(
             int(timedelta(minutes=int(minutes)).total_seconds() * 1000)
@@ -172,9 +171,8 @@ def _chosen(form: FormData, post: Post) -> tuple[Draft, dict[str, str]]:
         problems["channels"] = "Choose at least one way for this letter."
     elif draft.to_fediverse and not draft.to_web and post.audience != "followers":
         problems["channels"] = "The fediverse links to the web page: it needs the page too."
-    if len(draft.fediverse_teaser) > TEASER_CAP:
-        problems["fediverse_teaser"] = "The teaser has at most 500 characters."
-    return draft, problems
+    wrong = rules.check_draft(draft, publishing=False)
+    return draft, problems | {name: wrong[name] for name in rules.FOR_FOLLOWERS if name in wrong}
 
 
 def _channels(form: FormData, post: Post) -> tuple[bool, bool, bool]:
@@ -189,8 +187,8 @@ def _channels(form: FormData, post: Post) -> tuple[bool, bool, bool]:
 
 
 def _of_sheet(draft: Draft) -> dict[str, Any]:
-    names = ("to_web", "to_fediverse", "to_email", "fediverse_teaser", "article_form")
-    return {name: getattr(draft, name) for name in (*names, "second_thoughts_ms")}
+    names = ("to_web", "to_fediverse", "to_email", "article_form", "second_thoughts_ms")
+    return {name: getattr(draft, name) for name in (*names, *rules.FOR_FOLLOWERS)}
 
 
 async def _keep(request: Request, post: Post, draft: Draft, form: FormData, seen: int) -> int:

@@ -223,3 +223,50 @@ async def test_a_file_that_a_letter_shows_is_not_deleted_another_is(shop):
     left = await shop.services.store.read(list_media, limit=5)
     assert [one.id for one in left] == [1]
     assert len(list(shop.settings.media.iterdir())) == len(left[0].renditions)
+
+
+async def test_the_card_has_words_of_its_own_before_and_after_publishing(shop):
+    draft = await shop.draft("Du lin", summary="Douze rouleaux.")
+    csrf = await shop.log_in()
+    sheet = f"/desk/letters/{draft.id}/publish"
+    fields = {
+        "csrf": csrf,
+        "version": draft.version,
+        "channels": "chosen",
+        "to_web": "yes",
+        "to_fediverse": "yes",
+        "when": "now",
+        "fediverse_teaser": "Pour vous.",
+        "card_title": "Lin de Normandie",
+        "card_description": "À voir à l’atelier.",
+    }
+    long = await shop.post(sheet, **fields | {"action": "look", "card_title": "x" * 151})
+    assert long.status_code == 422
+    assert "150 caractères au plus" in long.text
+    assert "x" * 151 in long.text
+    await shop.post(sheet, **fields | {"action": "look"})
+    preview = (await shop.client.get(sheet)).text.partition('<div class="mastodon"')[2]
+    for words in ("Pour vous.", "<strong>Lin de Normandie</strong>", "À voir à l’atelier."):
+        assert words in preview
+
+    await shop.post(sheet, **fields | {"version": draft.version + 1, "action": "publish"})
+
+    async def head():
+        return (await shop.client.get("/letters/du-lin")).text.partition("</head>")[0]
+
+    found = await head()
+    assert '<meta property="og:title" content="Lin de Normandie">' in found
+    assert '<meta property="og:description" content="À voir à l’atelier.">' in found
+    assert '"headline": "Lin de Normandie"' in found
+    assert "<title>Du lin" in found
+    form = (await shop.client.get(f"/desk/letters/{draft.id}")).text
+    assert "Lin de Normandie</textarea>" in form
+    version = re.search(r'name="version" value="(\d+)"', form)[1]
+    again = {"csrf": csrf, "version": version, "title": "Du lin", "summary": "Douze rouleaux."}
+    again |= {"body": "Bonjour.", "language": "fr", "action": "save"}
+    changed = {"fediverse_teaser": "", "card_title": "", "card_description": "Encore."}
+    assert (await shop.post(f"/desk/letters/{draft.id}", **again, **changed)).status_code == 303
+    found = await head()
+    assert '<meta property="og:title" content="Du lin">' in found
+    assert '<meta property="og:description" content="Encore.">' in found
+    assert "Lin de Normandie" in (await shop.client.get(f"/desk/letters/{draft.id}/versions")).text

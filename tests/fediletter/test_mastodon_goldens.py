@@ -33,6 +33,13 @@ LETTERS = {
     "hashtags": {"title": "Deux sujets", "summary": "Du #lin.", "topics": ["Lin", "Cuir végétal"]},
     "typography": {"title": "L'été : « déjà » ?", "summary": "Prix : 20 € ; c'est tout !"},
     "emoji": {"title": "Cousu 🧵 main 👩🏽‍🎨", "summary": "🇫🇷 et :blobcat:"},
+    "card": {
+        "title": "Du lin",
+        "summary": "Douze rouleaux.",
+        "fediverse_teaser": "Pour vous : douze rouleaux.",
+        "card_title": "Lin de Normandie",
+        "card_description": "À voir à l’atelier.",
+    },
     "followers-only": {"title": "Entre nous", "audience": "followers"},
 }
 

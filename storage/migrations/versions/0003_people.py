@@ -18,6 +18,7 @@ _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     _showing_mail()
     _received()
+    _cards()
     _accounts()
     _lists_that_come_in()
 
@@ -95,3 +96,8 @@ def _lists_that_come_in() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_intake_state", "intake", ["state"])
+
+
+def _cards() -> None:
+    for name in ("card_title", "card_description"):
+        op.add_column("post", sa.Column(name, sa.Text(), server_default="", nullable=False))
