@@ -34,6 +34,18 @@ _PUBLIC_MAILBOXES = re.compile(  # ID-1: domains that we cannot align with.
 )
 
 
+_RATE = re.compile(r"([1-9]\d{0,6})/([shd])")
+_SPANS = {"s": timedelta(seconds=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+
+
+@dataclass(frozen=True, slots=True)
+class MailRate:
+    """What a relay allows: so many messages in a span."""
+
+    most: int
+    span: timedelta
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the operator decided. Paths are absolute, the base URL has no final slash."""
@@ -44,6 +56,7 @@ class Settings:
     account_host: str
     database_url: str
     smtp_url: str
+    mail_rates: tuple[MailRate, ...]
     hold_uncertain: bool  # A letter that may have arrived waits for a founder (RE-6).
     mail_from: str
     international_addresses: bool  # Readers may have letters beyond ASCII before the @ (TR-25).
@@ -119,6 +132,7 @@ def load(environ: Mapping[str, str] | None = None, data: Path | None = None) -> 
             "database_url", f"sqlite:///{directory / 'fediletter.db'}", _database_url, ""
         ),
         smtp_url=take("smtp_url", f"maildir:{directory / 'mail'}", _smtp_url, ""),
+        mail_rates=take("mail_rate", "", _mail_rates, ()),
         hold_uncertain=take("uncertain", "again", _uncertain, False),
         mail_from=take("mail_from", f"news@{bare_host}", _mail_from, ""),
         international_addresses=take("international_addresses", "no", _yes_or_no, False),
@@ -143,6 +157,7 @@ _NAMES = {
     "account",
     "database_url",
     "smtp_url",
+    "mail_rate",
     "uncertain",
     "mail_from",
     "international_addresses",
@@ -229,6 +244,14 @@ def _smtp_url(text: str) -> str:
     if not 1 <= len(relays) <= 2:
         raise ValueError("must be one relay, or two with a space between")
     return " ".join(relays)
+
+
+def _mail_rates(text: str) -> tuple[MailRate, ...]:
+    rates = [_RATE.fullmatch(part) for part in text.split()]
+    found = [MailRate(int(one[1]), _SPANS[one[2]]) for one in rates if one]
+    if len(found) != len(rates) or len({one.span for one in found}) != len(found):
+        raise ValueError("must be such as 5/s 1000/h 10000/d, each at most once")
+    return tuple(found)
 
 
 def _uncertain(text: str) -> bool:

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from storage.schema import throttle
 from storage.store import Tx
-from storage.times import to_ms
+from storage.times import from_ms, to_ms
 
 
 def hit(tx: Tx, key: str, *, most: int, span: timedelta, now: datetime) -> bool:
@@ -43,8 +43,16 @@ def clear(tx: Tx, key: str) -> None:
 
 def is_free(tx: Tx, key: str, *, most: int, now: datetime) -> bool:
     """Whether one more would be within the limit; counts nothing."""
+    return free_at(tx, key, most=most, now=now) is None
+
+
+def free_at(tx: Tx, key: str, *, most: int, now: datetime) -> datetime | None:
+    """When one more will be within the limit; None if it is already. Counts nothing."""
     row = tx.row(sa.select(throttle.c.hits, throttle.c.until).where(throttle.c.key == key))
-    return row is None or row[1] <= to_ms(now) or row[0] < most
+    if row is None or row[1] <= to_ms(now) or row[0] < most:
+        return None
+    end: datetime | None = from_ms(row[1])
+    return end
 
 
 def forget(tx: Tx, *, now: datetime) -> None:

@@ -15,10 +15,10 @@ from fediletter.mail import reports
 from fediletter.mail.reports import Verdict
 from fediletter.newsletter import providers
 from fediletter.newsletter.alerts import House
+from fediletter.newsletter.joining import confirmation_bounced
 from fediletter.newsletter.subscribers import leave
 from storage import bounces, lanes, subscribers
 from storage.bounces import Sent
-from storage.farewells import forget_subscriber
 from storage.ids import SubscriberId
 from storage.store import Tx
 from storage.subscribers import Event
@@ -167,7 +167,7 @@ def _follow_reader(tx: Tx, sent: Sent, verdict: Verdict, house: House, now: date
         return kind
     if sent.subscriber_state == "pending":
         # Nobody could confirm there: the request is void (email.md 8.5).
-        forget_subscriber(tx, sent.subscriber_id)
+        confirmation_bounced(tx, sent.subscriber_id, house.tokens, now=now)
         return "request void"
     again = _failed_before(tx, sent, now)
     if kind == reports.GONE and not again and providers.guarded(tx, sent, house, now):

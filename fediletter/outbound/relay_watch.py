@@ -24,6 +24,7 @@ _KINDS = (
     ("no secure connection", "The mail relay shows no certificate that can be trusted."),
     ("the relay offers no STARTTLS", "The mail relay offers no encrypted connection."),
     ("the relay refuses the login", "The mail relay refuses the name or the password."),
+    ("no more for now", "As many mails have left as the relay may be given."),
     ("4", "The mail relay takes nothing for now: it is full or busy."),
 )
 _BROKE_OFF = "The mail relay broke off the conversation."

@@ -4,24 +4,27 @@ Sources: email.md 11 (TR-17 to TR-24); security.md RE-4 to RE-6, EM-15, EM-17, L
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from datetime import datetime, timedelta
 
 from fediletter.mail.compose import ReaderSlots, new_message_id, slot_values
-from fediletter.mail.courier import Accepted, Envelope, Failed, Later
+from fediletter.mail.courier import Accepted, Envelope, Failed, Halt, Later
 from fediletter.mail.courier import InDoubt as NoAnswer
 from fediletter.mail.courier import Result as RelayResult
 from fediletter.newsletter.bounces import take_refusal
 from fediletter.newsletter.providers import pause
 from fediletter.outbound.backoff import mail_again, rest_of, uncertain_again
 from fediletter.outbound.letters import Letters
+from fediletter.outbound.pace import Pace
 from fediletter.outbound.relay_watch import RelayWatch
 from fediletter.services import Services, house_of
 from storage.leases import Again, Claim, Ended, InDoubt, Report, Result, settle
 from storage.mailings import Letter, Start, advance, upcoming
 from storage.store import Tx
 
+_AT_LEAST = timedelta(seconds=1)
 _AHEAD = 50  # Letters looked up at a time.
 _log = logging.getLogger("fediletter.outbound")
 
@@ -33,6 +36,7 @@ class MailSender:
         self._services = services
         self.letters = Letters(services)
         self.watch = RelayWatch(services.clock)
+        self.pace = Pace(services.clock, services.settings.mail_rates)
 
     async def drain(self, claim: Claim) -> None:
         """Send what is due in a lane, and give it back."""
@@ -40,7 +44,7 @@ class MailSender:
         rest, error = self.watch.quiet, self.watch.trouble or None
         if rest is None:
             rest, error = await self._drain(courier, claim)
-        answered = rest is None or courier.handed_over
+        answered = rest is None or courier.handed_over or courier.spent_until is not None
         report = Report(claim.lane_id, claim.term, answered=answered, rest=rest, error=error)
         await self._services.store.write(settle, [report], now=self._services.clock.now())
 
@@ -50,16 +54,25 @@ class MailSender:
         """How long the lane should rest now, and why."""
         try:
             await self.letters.look_up_keys()
-            halt = await self._services.mailer.run(courier)
+            # A single mail to somebody who waits for it is held up by no letter.
+            urgent = claim.key.startswith("notice:")
+            async with contextlib.nullcontext() if urgent else self.pace.connection():
+                halt = await self._services.mailer.run(courier)
         except asyncio.CancelledError:
             raise
         except Exception:  # noqa: BLE001 (one lane's trouble is not another's)
             _log.exception("mail could not be sent", extra={"lane": claim.key})
             return timedelta(minutes=1), "unexpected trouble"
+        if halt is None and courier.spent_until is not None:
+            halt = Halt("no more for now: the relay's allowance is used up")
+            self.watch.halted(halt)
+            return max(courier.spent_until - self._services.clock.now(), _AT_LEAST), halt.reason
         if halt is None:
             if courier.handed_over:
                 self.watch.went_well()
             return None, None
+        if halt.reason[:1] == "4":
+            self.pace.met_limit()
         self.watch.halted(halt)
         # Trouble after good work is new trouble: the lane does not rest as long as a dead one.
         failures = 0 if courier.handed_over else claim.failures
@@ -77,12 +90,16 @@ class _LaneCourier:
         self._by_id: dict[int, tuple[Letter, Start]] = {}
         self._envelope: Envelope | None = None  # Handed out, not begun.
         self.handed_over = False  # The relay answered about a message.
+        self.spent_until: datetime | None = None  # The relay's allowance is used up.
         self._at_rcpt: set[int] = set()  # Deliveries refused for their address.
 
     async def following(self) -> Envelope | None:
         """The next letter, made ready."""
         if self._envelope is not None:
             return self._envelope
+        if self.spent_until is not None:
+            return None
+        await self._sender.pace.turn()
         now = self._services.clock.now()
         if not self._letters:
             found = await self._services.store.read(
@@ -118,6 +135,10 @@ class _LaneCourier:
             self.handed_over |= not isinstance(ended[1], NoAnswer) and not (
                 isinstance(ended[1], Later) and ended[1].is_silence
             )
+            if isinstance(ended[1], Accepted):
+                self._sender.pace.accepted()
+            elif isinstance(ended[1], Later) and not ended[1].is_silence:
+                self._sender.pace.met_limit()
             is_ours = isinstance(ended[1], Failed) and ended[1].is_ours
             mailing_id = self._by_id[ended[0].id][0].mailing_id
             if self._sender.watch.refused(mailing_id, ended[1]) or is_ours:
@@ -129,9 +150,15 @@ class _LaneCourier:
 
     def _record(self, tx: Tx, ended: Result | None, start: Start | None, now: datetime) -> bool:
         """The answer with what follows from it, and the next start (email.md 9.4)."""
+        pace = self._sender.pace
+        if start is not None:
+            self.spent_until = pace.rests_until(tx, now=now)
+            start = start if self.spent_until is None else None
         begun = advance(
             tx, self._claim.lane_id, self._claim.term, ended=ended, start=start, now=now
         )
+        if begun:
+            pace.begun(tx, now=now)
         if isinstance(ended, Ended) and ended.state == "failed":
             at_rcpt = ended.id in self._at_rcpt
             take_refusal(

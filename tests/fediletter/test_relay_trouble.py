@@ -14,7 +14,9 @@ from fediletter.limits import UNCERTAIN_HELD
 from fediletter.mail import smtp
 from fediletter.mail.courier import Accepted, Failed, Halt
 from fediletter.outbound.backoff import uncertain_again
+from fediletter.outbound.pace import Pace
 from fediletter.outbound.relay_watch import RelayWatch
+from fediletter.settings import MailRate
 from storage import progress
 from storage.ids import MailingId
 from storage.lanes import mail_lane_of
@@ -91,7 +93,6 @@ SILENT = {("EHLO", number): HOLD for number in range(1, 99)}
 
 @pytest.mark.rule("TR-1")
 @pytest.mark.rule("TR-2")
-@pytest.mark.rule("TR-5")
 @pytest.mark.parametrize(
     ("trouble", "words"),
     [
@@ -174,6 +175,103 @@ async def test_a_relay_that_answers_an_octet_at_a_time_gets_everything_once(tmp_
     ):
         await add_active(shop, *TEN)
         await shop.publish("Du lin", "x")
+        await until_state(shop, lambda found: found.mail.delivered == 10)
+
+    assert sorted(sink.recipients) == TEN
+
+
+@pytest.mark.rule("TR-5")
+async def test_a_cap_by_the_day_is_a_pause_over_restarts_and_not_a_failure(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    sink, clock = Sink(), Hands()
+    async with sink.running():
+        options = {"smtp_url": f"smtp://127.0.0.1:{sink.port}", "mail_rate": "100/s 4/d"}
+        for start in range(2):  # Killed and begun anew: the day goes on.
+            async with running_shop(tmp_path / "shop", clock=clock, **options) as shop:
+                if start == 0:
+                    await add_active(shop, *TEN)
+                    await shop.publish("Du lin", "x")
+                    await until_state(shop, lambda found: found.mail.delivered == 4)
+                await until(lambda: idle(shop))
+                _, found = await state_of(shop)
+                assert (found.mail.delivered, found.mail.waiting, found.mail.failed) == (4, 6, 0)
+                assert len(sink.messages) == 4
+                said = await asyncio.to_thread(status_of, shop)
+                assert sum("As many mails have left" in line for line in said) == 1
+        async with running_shop(tmp_path / "shop", clock=clock, **options) as shop:
+            for most in (8, 10):
+                clock.ahead += timedelta(days=1, minutes=1)
+                await until_state(shop, lambda found, most=most: found.mail.delivered == most)
+                await until(lambda: idle(shop))
+                assert len(sink.messages) == most
+
+    assert sorted(sink.recipients) == TEN
+    assert not any(sink.discarded)
+
+
+@pytest.mark.rule("TR-5")
+async def test_messages_a_second_are_spread_over_all_connections():
+    class Clock(Calendar):
+        moment = 1000.0
+
+        def monotonic(self):
+            return self.moment
+
+        async def sleep(self, seconds):
+            waits.append(seconds)
+
+    waits: list[float] = []
+    pace = Pace(Clock(), (MailRate(5, timedelta(seconds=1)),))
+
+    for _ in range(4):
+        await pace.turn()
+
+    assert waits == pytest.approx([0.2, 0.4, 0.6])
+
+
+@pytest.mark.rule("TR-18")
+async def test_a_relay_that_asks_for_patience_gets_half_the_connections_and_twice_the_gaps():
+    pace = Pace(Calendar(), ())
+    assert (pace.connections, pace.gap_seconds) == (5, 0.0)
+    pace.met_limit()
+    first = pace.connections, pace.gap_seconds
+    pace.met_limit()
+    second = pace.connections, pace.gap_seconds
+    pace.met_limit()
+
+    assert (first[0], second[0], pace.connections) == (2, 1, 1)
+    assert second[1] == 2 * first[1] == pace.gap_seconds
+    async with pace.connection():
+        waiting = asyncio.ensure_future(pace.connection().__aenter__())
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        for _ in range(100):
+            pace.accepted()
+        assert pace.connections == 2
+        for _ in range(99):
+            pace.accepted()
+        assert pace.connections == 2
+        pace.accepted()
+        assert (pace.connections, pace.gap_seconds) == (5, 0.0)
+    await asyncio.wait_for(waiting, 5)
+
+
+@pytest.mark.rule("TR-18")
+async def test_after_4xx_answers_a_single_connection_carries_what_is_left(tmp_path):
+    later = {("RCPT", number): "451 4.7.1 slower" for number in (1, 2, 3)}
+    sink, clock = Sink(later), Hands()
+    async with (
+        sink.running(),
+        running_shop(
+            tmp_path / "shop", clock=clock, smtp_url=f"smtp://127.0.0.1:{sink.port}"
+        ) as shop,
+    ):
+        await add_active(shop, *TEN)
+        await shop.publish("Du lin", "x")
+        await until_state(shop, lambda found: found.mail.delivered == 7)
+        _, found = await state_of(shop)
+        assert (found.mail.waiting, found.mail.failed) == (3, 0)
+        clock.ahead += timedelta(minutes=7)
         await until_state(shop, lambda found: found.mail.delivered == 10)
 
     assert sorted(sink.recipients) == TEN
