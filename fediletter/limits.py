@@ -71,6 +71,7 @@ DOMAIN_SHARE = 0.05  # L-72: of the list; a domain that large is not limited.
 CONFIRMATION = timedelta(hours=72)  # L-74
 AUTOMATIC_PER_DAY = (5, timedelta(days=1))  # L-75
 REMINDERS_PER_DAY = (1, timedelta(days=1))  # email.md 8: "you are subscribed already"
+PROPOSALS_PER_PREFIX = (3, timedelta(days=1))  # Own.
 LOOK_UPS_PER_PREFIX = (10, timedelta(minutes=10))  # Of accounts in the join box; own.
 LOOK_UPS_PER_HOST = (60, timedelta(minutes=10))
 SUPPRESSED_PER_MONTH = (1, timedelta(days=30))  # email.md 8: gone or full

@@ -18,7 +18,7 @@ class Ask:
     """Somebody wants something for an address."""
 
     id: int
-    kind: str  # subscribe, link
+    kind: str  # subscribe, link, vote
     email: str
     wish: dict[str, Any]
     attempts: int

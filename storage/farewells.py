@@ -15,7 +15,6 @@ from storage.schema import (
     one_time_link,
     publish_ask,
     reply,
-    subject_vote,
     subscriber,
     subscription,
     tally,
@@ -43,8 +42,7 @@ def forget_subscriber(tx: Tx, subscriber_id: SubscriberId) -> None:
     )
     for table in (notice, bounce, confirmation, consent, one_time_link, subscription):
         tx.execute(sa.delete(table).where(table.c.subscriber_id == subscriber_id))
-    for votes in (vote, subject_vote):
-        tx.execute(sa.delete(votes).where(votes.c.voter == f"subscriber:{subscriber_id}"))
+    tx.execute(sa.delete(vote).where(vote.c.voter == f"subscriber:{subscriber_id}"))
     _forget_answers(tx, subscriber_id)
     tx.execute(sa.delete(subscriber).where(subscriber.c.id == subscriber_id))
 

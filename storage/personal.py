@@ -18,8 +18,6 @@ from storage.schema import (
     post,
     publish_ask,
     reply,
-    subject,
-    subject_vote,
     subscriber,
     subscription,
     topic,
@@ -194,11 +192,6 @@ def everything_on(tx: Tx, subscriber_id: SubscriberId) -> dict[str, Any]:
         sa.select(post.c.title, vote.c.at)
         .select_from(vote.join(post, post.c.id == vote.c.post_id))
         .where(vote.c.voter == voter),
-    ) + _records(
-        tx,
-        sa.select(subject.c.title, subject_vote.c.channel, subject_vote.c.at)
-        .select_from(subject_vote.join(subject, subject.c.id == subject_vote.c.subject_id))
-        .where(subject_vote.c.voter == voter),
     )
     return found
 

@@ -145,6 +145,31 @@ _PUBLISHED = (
 )
 
 
+def end_now(tx: Tx, post_id: PostId, *, now: datetime) -> None:
+    """Let an open poll end before its time; what is told of it follows as at any end."""
+    tx.execute(
+        sa.update(poll)
+        .where(poll.c.post_id == post_id, poll.c.closed_at.is_(None), poll.c.ends_at > to_ms(now))
+        .values(ends_at=to_ms(now.replace(microsecond=0)))
+    )
+    touch(tx)
+
+
+def rename_voter(tx: Tx, former: str, voter: str) -> None:
+    """Two names are one reader's: the votes under the former are of the other from now on.
+
+    Where both have voted in a poll, the other's vote counts.
+    """
+    theirs = sa.select(vote.c.post_id).where(vote.c.voter == voter)
+    both = sa.select(vote.c.post_id).where(vote.c.voter == former, vote.c.post_id.in_(theirs))
+    polls_of_both = [row[0] for row in tx.rows(both.distinct())]
+    tx.execute(sa.delete(vote).where(vote.c.voter == former, vote.c.post_id.in_(polls_of_both)))
+    open_ones = sa.and_(poll.c.post_id.in_(polls_of_both), poll.c.closed_at.is_(None))
+    tx.execute(sa.update(poll).where(open_ones).values(changed=True))
+    tx.execute(sa.update(vote).where(vote.c.voter == former).values(voter=voter))
+    touch(tx)
+
+
 def mark_tallied(tx: Tx, post_id: PostId, *, now: datetime, every: timedelta) -> bool:
     """A tally goes out now. False if another process was faster."""
     changed = tx.execute(

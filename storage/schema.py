@@ -632,7 +632,7 @@ ask = Table(
     "ask",  # What came through an open form: done after its reply (EM-10), whoever it names.
     metadata,
     _id(),
-    Column("kind", Text, nullable=False),  # subscribe, link
+    Column("kind", Text, nullable=False),  # subscribe, link, vote
     Column("email", Text, nullable=False),
     Column("wish_json", Text, nullable=False, server_default="{}"),
     Column("attempts", Integer, nullable=False, server_default="0"),
@@ -926,18 +926,8 @@ subject = Table(
     Column("title", Text, nullable=False),
     _words("description"),
     Column("state", Text, nullable=False),  # proposed, open, chosen, declined
-    Column("proposed_by", Text, nullable=True),
-    _ref("post_id", "post", nullable=True),
+    _ref("post_id", "post", nullable=True),  # The letter that was made of it.
+    Column("poll_id", _ID, nullable=True),  # The last poll that it stood in; no key.
     _ms("at"),
     sqlite_autoincrement=True,
-)
-
-subject_vote = Table(
-    "subject_vote",
-    metadata,
-    _ref("subject_id", "subject", cascade=True),
-    Column("voter", Text, nullable=False),  # One reader counts once over web, mail, fediverse.
-    Column("channel", Text, nullable=False),
-    _ms("at"),
-    UniqueConstraint("subject_id", "voter"),
 )

@@ -91,6 +91,18 @@ class Mailroom:
         subject = _("Your subscription to {title}", title=self.newsletter.title)
         return self._note(to, subject, paragraphs, language, now)
 
+    def ballot(self, to: str, url: str, *, language: str, now: datetime) -> Note:
+        """The link to vote on the subjects to come."""
+        _ = words(language).gettext
+        paragraphs = [
+            _("Vote here on the next subject of {title}:", title=self.newsletter.title)
+            + "\n"
+            + url,
+            _("Your vote counts when you press the button there. If it was not you, do nothing."),
+        ]
+        subject = _("Your vote on the next subject")
+        return self._note(to, subject, paragraphs, language, now)
+
     def data_link(self, to: str, token: str, what: str, *, language: str, now: datetime) -> Note:
         """The fresh link that showing, changing or erasing one's own data needs (EM-9)."""
         _ = words(language).gettext

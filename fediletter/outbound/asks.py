@@ -39,6 +39,8 @@ async def answer_ask(services: Services, ask: Ask) -> None:
             return  # Another process has it; or: nothing there to write to, and nobody to tell.
         if ask.kind == "subscribe":
             _subscribe(tx, services, ask, address)
+        elif ask.kind == "vote":
+            _send_ballot(tx, services, ask, address)
         else:
             _send_link(tx, services, ask, address)
 
@@ -71,3 +73,19 @@ def _send_link(tx: Tx, services: Services, ask: Ask, address: Address) -> None:
     if found is None or found.state == "pending" or reason == joining.NEVER_AGAIN:
         return
     joining.remind(tx, found, mailroom_of(tx, services), services.tokens, now=ask.at)
+
+
+def _send_ballot(tx: Tx, services: Services, ask: Ask, address: Address) -> None:
+    """The link to vote with, for whom the letters come to; nobody else hears anything."""
+    found = subscribers.find_subscriber(tx, address.identity)
+    if found is None or found.state != "active":
+        return
+    if joining.may_write_to(tx, found, services.tokens, now=ask.at):
+        token = services.tokens.preferences(found.key, found.epoch)
+        url = f"{services.links.preferences(token)}/agenda"
+        if ask.wish["choice"]:
+            url += f"?choice={ask.wish['choice']}"
+        note = mailroom_of(tx, services).ballot(
+            found.email, url, language=found.language, now=ask.at
+        )
+        joining.send_service(tx, found, note, now=ask.at)

@@ -18,12 +18,13 @@ from federation.origins import host_of
 from fediletter.errors import AppError
 from fediletter.limits import DATA_LINK
 from fediletter.links import Links
+from fediletter.newsletter.agenda import voter_of
 from fediletter.newsletter.own_data import look_up
 from fediletter.newsletter.tokens import Tokens
 from fediletter.rendering.activities import Document, encode
 from fediletter.rendering.objects import AS, when
 from fediletter.words import words
-from storage import personal, subscribers
+from storage import personal, polls, subscribers
 from storage.activities import keep_activity
 from storage.followers import FollowerAddress, find_follower
 from storage.ids import ActorId
@@ -95,6 +96,7 @@ def join(tx: Tx, token: str, tokens: Tokens, *, now: datetime) -> None:
     personal.use_link(tx, tokens.hash_secret(tokens.trimmed(token)), now=now)
     person = opened.person
     subscribers.change_subscriber(tx, person.id, follows_as=opened.detail)
+    polls.rename_voter(tx, voter_of(person), opened.detail)
     topics = subscribers.topics_of(tx, person.id)
     subscribers.record_consent(
         tx, person.id, Event("follows instead", now, "message", person.language, topics, topics)

@@ -7,7 +7,7 @@ Sources: federation.md 9.6; vectors I11 to I13; RE-11.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from fediletter.errors import FormError
@@ -36,6 +36,7 @@ async def publish_poll(
     multiple: bool,
     ends_at: datetime,
     founder_id: FounderId | None = None,
+    also: Callable[[Tx, PostId], None] | None = None,
 ) -> PostId:
     """Ask the followers.
 
@@ -46,6 +47,7 @@ async def publish_poll(
         multiple: Whether a reader may choose several.
         ends_at: When the last vote counts; whole seconds are kept.
         founder_id: Who asks.
+        also: What belongs to it, in the same transaction.
 
     Raises:
         FormError: It cannot be asked so.
@@ -84,6 +86,8 @@ async def publish_poll(
         post = posts.get_post(tx, post_id)
         outgoing = activities.create(document_of(post, services.links, around(tx, post)))
         say(tx, outgoing, own, post, audience="followers", start_at=now, now=now)
+        if also is not None:
+            also(tx, post_id)
         audit.write(tx, "poll", subject=str(post_id), founder_id=founder_id, now=now)
         return post_id
 

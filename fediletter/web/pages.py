@@ -1,4 +1,4 @@
-"""Pages for readers: front page, letter, topic, privacy, agenda.
+"""Pages for readers: front page, letter, topic, privacy.
 
 No cookie, no script, nothing from elsewhere. What a page shows is rendered once for each revision
 and language, and answered from memory until something changes.
@@ -214,13 +214,6 @@ async def privacy(request: Request) -> Response:
     """What is kept, in plain words."""
     newsletter = await services_of(request).store.read(get_newsletter)
     return page(request, "site/privacy.html", newsletter=newsletter)
-
-
-@kept
-async def agenda(request: Request) -> Response:
-    """Subjects to come."""
-    newsletter = await services_of(request).store.read(get_newsletter)
-    return page(request, "site/agenda.html", newsletter=newsletter)
 
 
 async def robots(_request: Request) -> Response:

@@ -4,6 +4,7 @@ from starlette.routing import BaseRoute, Route
 
 from fediletter.web import (
     account,
+    agenda,
     answers,
     counter,
     delivery,
@@ -33,6 +34,7 @@ from fediletter.web import (
     setting_up,
     sheet,
     showing,
+    subjects,
 )
 
 _ANY = ["DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT"]  # An inbox says 405 itself.
@@ -66,7 +68,11 @@ ROUTES: list[BaseRoute] = [
     Route("/account/{token}", own_data.account, methods=["POST"]),
     # One route, so that 405 names all methods; `:path`, so that no slash is ever redirected (UN-2).
     Route("/unsubscribe/{token:path}", leaving.unsubscribe, methods=["GET", "OPTIONS", "POST"]),
-    Route("/agenda", pages.agenda),
+    Route("/preferences/{token}/agenda", agenda.ballot_page),
+    Route("/preferences/{token}/agenda", agenda.cast, methods=["POST"]),
+    Route("/agenda", agenda.agenda),
+    Route("/agenda", agenda.propose, methods=["POST"]),
+    Route("/agenda/vote", agenda.send_ballot, methods=["POST"]),
     Route("/privacy", pages.privacy),
     Route("/robots.txt", pages.robots),
     Route("/favicon.ico", pages.favicon),
@@ -169,6 +175,8 @@ ROUTES: list[BaseRoute] = [
     Route("/desk/readers/import/{token}/refused.csv", importing.refused_rows),
     Route("/desk/mail", mailroom.mailroom),
     Route("/desk/mail", mailroom.act, methods=["POST"]),
+    Route("/desk/agenda", subjects.subjects_page),
+    Route("/desk/agenda", subjects.act, methods=["POST"]),
     Route("/desk/topics", house.topics_page),
     Route("/desk/topics", house.save_topic, methods=["POST"]),
     Route("/desk/settings", house.settings_page),

@@ -276,6 +276,7 @@ TOLD = {
     "notice": "that it was sent to you",
     "one_time_link": "a copy of all we keep, move to another address, or erase everything",
     "throttle": "the first three of the four numbers",
+    "publish_ask": "shown here only if you agree",
     "reply": "your answer, your name as you wrote it, and your address",
     "remote_actor": "the public address, name and key of your account",
     "remote_key": "name and key of your account",
@@ -286,7 +287,6 @@ TOLD = {
     "quote": "quote",
     "report": "report",
     "vote": "Of a vote we keep whose it is",
-    "subject_vote": "Of a vote we keep whose it is",
     "subject": "A proposal is kept without any name",
     "inbox": "where its server takes messages",
 }
@@ -294,7 +294,7 @@ TOLD = {
 NOT_OF_READERS = set(
     "newsletter actor actor_key dkim_key topic media founder passkey recovery_code session audit "
     "post post_version post_topic old_slug poll poll_option activity mailing mailing_template "
-    "fan_out worker lane tally consent_text peer block"
+    "fan_out worker lane tally consent_text peer block attempt intake"
     "".split()
 )
 

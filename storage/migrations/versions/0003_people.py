@@ -21,6 +21,7 @@ def upgrade() -> None:
     _cards()
     _accounts()
     _lists_that_come_in()
+    _subjects()
 
 
 def _showing_mail() -> None:
@@ -101,3 +102,10 @@ def _lists_that_come_in() -> None:
 def _cards() -> None:
     for name in ("card_title", "card_description"):
         op.add_column("post", sa.Column(name, sa.Text(), server_default="", nullable=False))
+
+
+def _subjects() -> None:
+    # Votes are those of a poll, for readers by mail too; who proposed a subject is not kept.
+    op.drop_table("subject_vote")
+    op.drop_column("subject", "proposed_by")
+    op.add_column("subject", sa.Column("poll_id", _ID, nullable=True))
