@@ -61,6 +61,19 @@ async def add_person(shop: Shop, email: str = EDITOR, role: str = "editor") -> i
 
 async def set_up_codes(shop: Shop, csrf: str) -> tuple[pyotp.TOTP, list[str], str]:
     """Switch codes on; the telephone, the recovery codes, the new token for forms."""
+    phone, done = await _confirmed(shop, csrf)
+    assert done.status_code == 200, done.text
+    return phone, codes_in(done.text), csrf_in(done.text)
+
+
+async def codes_beside(shop: Shop, csrf: str) -> pyotp.TOTP:
+    """Switch codes on beside a passkey: there are recovery codes already."""
+    phone, done = await _confirmed(shop, csrf)
+    assert done.status_code == 303, done.text
+    return phone
+
+
+async def _confirmed(shop: Shop, csrf: str) -> tuple[pyotp.TOTP, httpx.Response]:
     page = await shop.post("/desk/security/codes", csrf=csrf, action="begin")
     assert page.status_code == 200, page.text
     phone = pyotp.TOTP(seed_in(page.text))
@@ -71,8 +84,7 @@ async def set_up_codes(shop: Shop, csrf: str) -> tuple[pyotp.TOTP, list[str], st
         attempt=hidden(page.text, "attempt"),
         code=code_of(phone, shop),
     )
-    assert done.status_code == 200, done.text
-    return phone, codes_in(done.text), csrf_in(done.text)
+    return phone, done
 
 
 def seed_in(text: str) -> str:

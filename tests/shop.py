@@ -121,6 +121,7 @@ async def running_shop(
     founder: bool = True,
     certificates: tuple[Path, Path, Path] | None = None,
     clock: Clock | None = None,
+    host: str = "127.0.0.1",
     **settings: str,
 ) -> AsyncIterator[Shop]:
     """A shop on a free port until the block ends.
@@ -131,11 +132,12 @@ async def running_shop(
         founder: Whether somebody may enter the desk.
         certificates: Authority, certificate and key, to serve by https.
         clock: Instead of the machine's.
+        host: What browsers call it: passkeys need `localhost`.
         settings: `FEDILETTER_…` in lower case without the prefix.
     """
     port = free_port()
     environ = {
-        "FEDILETTER_BASE_URL": f"http{'s' if certificates else ''}://127.0.0.1:{port}",
+        "FEDILETTER_BASE_URL": f"http{'s' if certificates else ''}://{host}:{port}",
         "FEDILETTER_MAIL_FROM": "news@shop.test",
         "FEDILETTER_SECOND_THOUGHTS": "0",
         "FEDILETTER_ALLOW_ADDRESSES": "127.0.0.0/8",

@@ -240,5 +240,9 @@ async def furnished(
             "media": "/desk/media",
             "topics": "/desk/topics",
             "settings": "/desk/settings",
+            "account": "/desk/account",
+            "security": "/desk/security",
+            "people": "/desk/people",
+            "audit": "/desk/audit",
         }
         yield shop, paths
