@@ -101,6 +101,14 @@ def get_media(tx: Tx, media_id: MediaId) -> Media:
     return _read(row)
 
 
+def media_named(tx: Tx, public_ids: Sequence[str]) -> dict[str, Media]:
+    """Media by their public ids; those that do not exist are left out."""
+    if not public_ids:
+        return {}
+    rows = tx.rows(_SELECT.where(media.c.public_id.in_(public_ids)))
+    return {found.public_id: found for found in map(_read, rows)}
+
+
 def list_media(
     tx: Tx, *, limit: int, before: int | None = None, kind: str | None = None
 ) -> list[Media]:

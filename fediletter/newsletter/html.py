@@ -11,7 +11,7 @@ HT-6.
 
 import html as entities
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urljoin, urlsplit
 
@@ -23,6 +23,7 @@ from mdit_py_plugins.footnote import footnote_plugin
 
 from fediletter.limits import REMOTE_HTML_BYTES, REPLY_LINKS
 from fediletter.newsletter.typography import NARROW, NBSP, french
+from storage.media import Media
 
 Profile: TypeAlias = Literal["web", "mail", "article"]
 
@@ -48,6 +49,8 @@ _REMOTE_TAGS = set(
 _NOTE_MARKS: dict[Profile, str] = {"mail": "<sup>{}</sup>", "article": "[{}]"}
 _REMOTE_CLASSES = {"h-card", "u-url", "mention", "hashtag"}
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_STORED = re.compile(r"/media/([0-9a-f]{20})-\d+\.")
+PAGE_SIZES = "(min-width: 46rem) 42rem, 100vw"  # How wide the page's column shows an image.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -68,6 +71,7 @@ def from_markdown(
     language: str,
     base_url: str,
     media_prefix: str | None = None,
+    images: Mapping[str, Media] | None = None,
 ) -> SafeHtml:
     """A founder's Markdown as HTML.
 
@@ -78,6 +82,8 @@ def from_markdown(
         language: `fr` gets French typography.
         base_url: Relative addresses are relative to it.
         media_prefix: Images must come from below this address; by default `base_url`/media/.
+        images: By public id, those of `images_in(text)`: a browser then picks the size that it
+            needs and keeps the room free until the file is there. For `web` alone.
     """
     prefix = media_prefix or f"{base_url}/media/"
     parser = _parser()
@@ -86,6 +92,7 @@ def from_markdown(
     if language == "fr":
         _typeset(tokens, narrow)
     _settle_addresses(tokens, base_url, prefix)
+    _size_images(tokens, prefix, images or {})
     _settle_headings(tokens)
     if profile != "web":
         tokens = list(_without_footnote_links(tokens, _NOTE_MARKS[profile]))
@@ -95,6 +102,11 @@ def from_markdown(
     if profile == "article":
         rendered = _flat_tables(rendered)
     return _clean(rendered, profile)
+
+
+def images_in(text: str) -> list[str]:
+    """The public ids of the stored images that a founder's Markdown may show."""
+    return list(dict.fromkeys(_STORED.findall(text)))
 
 
 def from_remote(markup: str) -> SafeHtml:
@@ -252,6 +264,27 @@ def _settle_addresses(tokens: Sequence[Token], base_url: str, prefix: str) -> No
                 token.children, token.attrs = None, {}
 
 
+def _size_images(tokens: Sequence[Token], prefix: str, images: Mapping[str, Media]) -> None:
+    for token in _walk(tokens):
+        if token.type != "image":
+            continue
+        found = _STORED.search("/media/" + str(token.attrs["src"]).removeprefix(prefix))
+        if found is None or (one := images.get(found[1])) is None:
+            continue
+        widest = one.renditions[0]
+        sources = [f"{prefix}{file.name} {file.width}w" for file in one.renditions]
+        title = token.attrs.pop("title", None)
+        token.attrs |= {
+            "srcset": ", ".join(sources),
+            "sizes": PAGE_SIZES,
+            "width": str(widest.width),
+            "height": str(widest.height),
+            "loading": "lazy",
+        }
+        if title is not None:  # Last, where the caption is looked for.
+            token.attrs["title"] = title
+
+
 def _words_of(token: Token) -> str:
     return "".join(child.content for child in token.children or [])
 
@@ -371,4 +404,6 @@ def _allowed_on_web(tag: str, name: str, value: str) -> bool:
         return re.fullmatch(r"s-\d+|fn(ref)?\d+(:\d+)?", value) is not None
     if name == "class":
         return re.fullmatch(r"language-[\w+-]+|footnote[a-z-]*", value) is not None
+    if tag == "img":
+        return name in ("srcset", "sizes", "loading")
     return tag in ("td", "th") and name == "align"

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 
 from fediletter.links import Links
-from fediletter.newsletter.html import SafeHtml, from_markdown
+from fediletter.newsletter.html import PAGE_SIZES, SafeHtml, from_markdown, images_in
 from fediletter.rendering.actor import is_link, profile_fields
 from fediletter.rendering.objects import image_of, when
 from fediletter.rendering.structured import card_description, card_title, in_script, structured_of
@@ -24,7 +24,7 @@ from fediletter.web.wanted import wants_activity
 from storage import conversations, posts
 from storage.errors import NotThere
 from storage.ids import PostId, ReplyId
-from storage.media import Media, get_media
+from storage.media import Media, get_media, media_named
 from storage.newsletters import Newsletter, get_newsletter
 from storage.posts import Post
 from storage.store import Tx
@@ -151,6 +151,7 @@ async def _letter(request: Request) -> Response:
         list[conversations.Answer],
         dict[str, int],
         Media | None,
+        dict[str, Media],
     ]:
         post = posts.post_by_slug(tx, request.path_params["slug"])
         return (
@@ -160,12 +161,17 @@ async def _letter(request: Request) -> Response:
             conversations.answers_below(tx, post.id, shown_only=True),
             conversations.reactions_of(tx, post.id),
             get_media(tx, post.audio_media_id) if post.audio_media_id else None,
+            media_named(tx, images_in(post.body_markdown)),
         )
 
-    newsletter, post, replies, answers, reactions, sound = await services.store.read(look)
+    newsletter, post, replies, answers, reactions, sound, images = await services.store.read(look)
     links = services.links
     body = from_markdown(
-        post.body_markdown, profile="web", language=post.language, base_url=links.base
+        post.body_markdown,
+        profile="web",
+        language=post.language,
+        base_url=links.base,
+        images=images,
     )
     object_id = links.post_object(post.kind, post.public_id)
     response = page(
@@ -176,6 +182,7 @@ async def _letter(request: Request) -> Response:
         body=body,
         cover=image_of(post, links),
         cover_set=_source_set(post, request),
+        image_sizes=PAGE_SIZES,
         sound=sound,
         replies=replies,
         answers=by_reply(answers, links),

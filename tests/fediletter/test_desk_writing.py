@@ -126,6 +126,30 @@ async def test_an_image_dropped_needs_its_description_and_comes_back_as_markdown
     assert "<figcaption>Le premier<br>© Ana</figcaption>" in frame
 
 
+async def test_a_letters_page_offers_each_size_of_an_image_and_keeps_its_room(shop):
+    csrf = await shop.log_in()
+    kept = await shop.client.post(
+        "/desk/media",
+        data={"csrf": csrf, "alt": "Un sac", "caption": "Le premier", "credit": "Ana"},
+        files={"image": ("sac.jpg", picture(size=(1400, 700)), "image/jpeg")},
+        headers={"Origin": shop.base_url, "Accept": "application/json"},
+    )
+    stranger = "![Un autre](/media/00000000000000000000-960.jpg)"
+
+    letter = await shop.publish("Figures", f"{kept.json()['markdown']}\n\n{stranger}")
+
+    page = (await shop.client.get(letter.url)).text
+    image = re.search(r'<img [^>]*alt="Un sac"[^>]*>', page)[0]
+    assert 'width="1400" height="700"' in image
+    assert 'loading="lazy"' in image
+    sources = re.search(r'srcset="([^"]+)"', image)[1].split(", ")
+    assert [one.rpartition(" ")[2] for one in sources] == ["1400w", "960w", "480w"]
+    for one in sources:
+        assert (await shop.client.get(one.partition(" ")[0])).status_code == 200
+    assert "<figcaption>Le premier<br>© Ana</figcaption>" in page
+    assert "srcset" not in re.search(r'<img [^>]*alt="Un autre"[^>]*>', page)[0]
+
+
 async def test_without_a_script_an_image_goes_to_the_end_of_the_text(shop):
     csrf = await shop.log_in()
     data = await form(
