@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo screenshots test quick check bench faults faults-short lock clean
+.PHONY: demo screenshots test quick check mutations bench faults faults-short lock clean
 
 # The stamps make a second call cheap; a changed lock installs anew.
 $(VENV)/run: requirements.lock pyproject.toml
@@ -38,6 +38,11 @@ faults-short: $(VENV)/test
 
 faults: $(VENV)/test
 	$(BIN)/python -m tests.faults all $(if $(SOAK),--soak $(SOAK))
+
+# Whether a test fails when the enforcement of a rule is taken away (security.md 13.6): before each
+# release, or `make mutations RULES="IN-2 FE-6"`.
+mutations: $(VENV)/test
+	$(BIN)/python -m tests.mutations $(RULES)
 
 # Ratios measured in one run; never part of the tests. `make bench ROWS="mail pages"` for some.
 bench: $(VENV)/test

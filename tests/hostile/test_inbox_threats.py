@@ -1,6 +1,7 @@
 """The threat table of security.md 2.2, scenario by scenario, against a whole running shop."""
 
 import asyncio
+import base64
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -33,44 +34,124 @@ async def test_an_unsigned_post_is_401_without_a_fetch(siege):
     assert not [url for url in siege.fetched if url == ana.id]
 
 
+_OTHER = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="  # Of no octets at all.
+_MD5 = "MD5=1B2M2Y8AsgTpgAmY7PhCfg=="
+_DIGESTS = {
+    "cavage": (
+        "digest",
+        (None, "SHA-256=", "SHA-256=AAAA", f"SHA-256={_OTHER}", "SHA-256=!!!!", "nonsense", _MD5),
+    ),
+    "rfc9421": (
+        "content-digest",
+        (
+            None,
+            "sha-256=::",
+            "sha-256=:AAAA:",
+            f"sha-256=:{_OTHER}:",
+            "sha-256=:!:",
+            "x",
+            "md5=:A:",
+        ),
+    ),
+}
+
+
 @pytest.mark.rule("IN-2")
 @pytest.mark.rule("V07")
-@pytest.mark.parametrize(
-    "digest",
-    [
-        None,
-        "SHA-256=",
-        "SHA-256=AAAA",
-        "SHA-256=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
-        "MD5=1B2M2Y8AsgTpgAmY7PhCfg==",
-        "SHA-256=!!!!",
-        "nonsense",
-    ],
-)
-async def test_a_body_that_was_not_signed_is_401(siege, digest):
+@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("scheme", _DIGESTS)
+async def test_a_body_that_was_not_signed_is_401(siege, scheme, number):
     ana = siege.somebody()
+    # Known, so that only the digest stands between the body and its effect.
+    assert (await siege.send(ana, siege.activity(ana, "Like", "x"))).status_code == 202
     body = json.dumps(siege.follow(ana)).encode()
-    headers = siege.headers(ana, body)
+    headers = siege.headers(ana, body, scheme=scheme)
+    name, digests = _DIGESTS[scheme]
 
     await siege.refused(siege.post(headers, body + b" "), 401)
-    await siege.refused(siege.post(changed(headers, "digest", digest), body), 401)
-    assert ana.id not in siege.fetched
+    await siege.refused(siege.post(changed(headers, name, digests[number]), body), 401)
+    assert not await siege.follows(ana)
+
+
+_FULL = "(request-target) host date digest content-type"
 
 
 @pytest.mark.rule("IN-3")
 @pytest.mark.rule("V06")
 @pytest.mark.parametrize(
-    "covered", ["date", "(request-target) host date", "host date digest", "(request-target) digest"]
+    "covered",
+    [
+        "date",
+        "(request-target) host date",
+        "(request-target) host digest",
+        "(request-target) date digest",
+        "host date digest",
+        "(request-target) digest",
+    ],
 )
 async def test_a_signature_that_covers_too_little_is_401(siege, covered):
+    """Truly made over what it says that it covers: the refusal is for what is missing."""
     ana = siege.somebody()
+    await siege.send(ana, siege.activity(ana, "Like", "x"))
     body = json.dumps(siege.follow(ana)).encode()
     headers = siege.headers(ana, body)
-    full = "(request-target) host date digest content-type"
-    headers["signature"] = headers["signature"].replace(full, covered)
+    made = made_over(headers, covered)
+    headers["signature"] = (
+        f'keyId="{ana.id}#main-key",algorithm="rsa-sha256",headers="{covered}",signature="{made}"'
+    )
+    await siege.refused(siege.post(headers, body), 401)
+    # The same by hand over all that is asked for is taken.
+    headers["signature"] = (
+        f'keyId="{ana.id}#main-key",algorithm="rsa-sha256",headers="{_FULL}",'
+        f'signature="{made_over(headers, _FULL)}"'
+    )
+    assert (await siege.post(headers, body)).status_code == 202
+
+
+@pytest.mark.rule("IN-3")
+@pytest.mark.rule("V10")
+@pytest.mark.parametrize(
+    "covered",
+    [
+        '"content-digest"',
+        '"@method" "content-digest"',
+        '"@target-uri" "content-digest"',
+        '"@method" "@path" "content-digest"',
+        '"@method" "@authority" "content-digest"',
+        '"@method" "@target-uri"',
+        None,
+    ],
+)
+async def test_a_signature_by_rfc_9421_that_covers_too_little_is_401(siege, covered):
+    ana = siege.somebody()
+    await siege.send(ana, siege.activity(ana, "Like", "x"))
+    body = json.dumps(siege.follow(ana)).encode()
+    headers = siege.headers(ana, body, scheme="rfc9421")
+    whole = '"@method" "@target-uri" "content-digest"'
+    created = "" if covered is None else f";created={int(datetime.now(UTC).timestamp())}"
+    member = f'({covered or whole}){created};keyid="{ana.id}#main-key"'
+    values = {
+        "@method": "POST",
+        "@target-uri": f"{siege.shop.base_url}/ap/inbox",
+        "@path": "/ap/inbox",
+        "@authority": siege.shop.base_url.partition("//")[2],
+        "content-digest": headers["content-digest"],
+    }
+    names = [one.strip('"') for one in (covered or whole).split()]
+    lines = [*(f'"{name}": {values[name]}' for name in names), f'"@signature-params": {member}']
+    made = base64.b64encode(RSA.sign("\n".join(lines).encode())).decode()
+    headers |= {"signature-input": f"sig1={member}", "signature": f"sig1=:{made}:"}
 
     await siege.refused(siege.post(headers, body), 401)
-    assert ana.id not in siege.fetched
+
+
+def made_over(headers: dict[str, str], covered: str) -> str:
+    """A draft-cavage signature by RSA over these fields, in base64."""
+    lines = [
+        f"{name}: " + ("post /ap/inbox" if name == "(request-target)" else headers[name])
+        for name in covered.split()
+    ]
+    return base64.b64encode(RSA.sign("\n".join(lines).encode())).decode()
 
 
 @pytest.mark.rule("IN-4")
@@ -167,8 +248,6 @@ async def test_created_and_expires_are_honoured_and_capped(siege, created, expir
         f"host: {headers['host']}",
         f"digest: {headers['digest']}",
     ] + ([f"(expires): {now + expires}"] if expires is not None else [])
-    import base64
-
     made = base64.b64encode(RSA.sign("\n".join(lines).encode("utf-8"))).decode()
     headers["signature"] = (
         f'keyId="{ana.id}#main-key",algorithm="hs2019",created={born}{end},'

@@ -1,0 +1,1 @@
+"""Enforcement taken away, one rule at a time."""
