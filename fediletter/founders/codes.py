@@ -13,7 +13,6 @@ from datetime import datetime
 from hashlib import sha256
 
 import pyotp
-import segno
 
 from fediletter.limits import RECOVERY_CODES
 from fediletter.sealing import Vault
@@ -88,6 +87,8 @@ def _recovery_code() -> str:
 
 def picture(seed: str, *, account: str, issuer: str) -> str:
     """The QR code for the telephone: an SVG element to stand in a page."""
+    import segno  # noqa: PLC0415 (memory)
+
     address = pyotp.TOTP(seed).provisioning_uri(name=account, issuer_name=issuer)
     svg: str = segno.make(address, micro=False).svg_inline(
         scale=4, border=4, dark="#000", light="#fff", svgclass=None, lineclass=None

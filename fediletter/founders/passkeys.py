@@ -2,7 +2,8 @@
 
 The device verifies the person (fingerprint, face, PIN), so a passkey is worth password and code
 together. Challenges are kept on the server, serve once, and belong to one attempt; the origin
-must be ours, and the count of uses must not go back.
+must be ours, and the count of uses must not go back. The library is loaded when somebody uses one:
+it is large, and most days nobody does.
 
 Sources: W3C Web Authentication Level 2; security.md WE-5.
 """
@@ -16,20 +17,6 @@ from datetime import datetime
 from hashlib import sha256
 from urllib.parse import urlsplit
 
-import webauthn
-from webauthn.helpers import (
-    base64url_to_bytes,
-    options_to_json,
-    parse_authentication_credential_json,
-)
-from webauthn.helpers.exceptions import WebAuthnException
-from webauthn.helpers.structs import (
-    AuthenticatorSelectionCriteria,
-    PublicKeyCredentialDescriptor,
-    ResidentKeyRequirement,
-    UserVerificationRequirement,
-)
-
 from fediletter.sealing import Vault
 from storage import factors
 from storage.errors import Conflict
@@ -40,8 +27,6 @@ from storage.store import Tx
 
 CHALLENGE_BYTES = 32
 _LARGEST = 16 << 10  # Octets of what a browser answers.
-# What the library raises for what is not as it should be, and for what is no answer at all.
-_REFUSALS = (WebAuthnException, ValueError, LookupError, TypeError, AttributeError, OverflowError)
 
 
 class Unfit(Exception):
@@ -82,6 +67,9 @@ def options_to_add(
     house: House, person: Founder, known: list[Passkey], challenge: bytes, *, site: str
 ) -> str:
     """What the browser needs to make one, as JSON."""
+    import webauthn  # noqa: PLC0415 (memory)
+    from webauthn.helpers import structs  # noqa: PLC0415 (the same)
+
     options = webauthn.generate_registration_options(
         rp_id=house.rp_id,
         rp_name=site,
@@ -89,24 +77,31 @@ def options_to_add(
         user_name=person.email,
         user_display_name=person.name or person.email,
         challenge=challenge,
-        authenticator_selection=AuthenticatorSelectionCriteria(
-            resident_key=ResidentKeyRequirement.REQUIRED,
-            user_verification=UserVerificationRequirement.REQUIRED,
+        authenticator_selection=structs.AuthenticatorSelectionCriteria(
+            resident_key=structs.ResidentKeyRequirement.REQUIRED,
+            user_verification=structs.UserVerificationRequirement.REQUIRED,
         ),
-        exclude_credentials=[PublicKeyCredentialDescriptor(id=one.credential_id) for one in known],
+        exclude_credentials=[
+            structs.PublicKeyCredentialDescriptor(id=one.credential_id) for one in known
+        ],
     )
-    return options_to_json(options)
+    return webauthn.options_to_json(options)
 
 
 def options_to_show(house: House, allowed: list[Passkey], challenge: bytes) -> str:
     """What the browser needs to show one, as JSON; empty `allowed`: any that it has of ours."""
+    import webauthn  # noqa: PLC0415 (memory)
+    from webauthn.helpers import structs  # noqa: PLC0415 (the same)
+
     options = webauthn.generate_authentication_options(
         rp_id=house.rp_id,
         challenge=challenge,
-        allow_credentials=[PublicKeyCredentialDescriptor(id=one.credential_id) for one in allowed],
-        user_verification=UserVerificationRequirement.REQUIRED,
+        allow_credentials=[
+            structs.PublicKeyCredentialDescriptor(id=one.credential_id) for one in allowed
+        ],
+        user_verification=structs.UserVerificationRequirement.REQUIRED,
     )
-    return options_to_json(options)
+    return webauthn.options_to_json(options)
 
 
 def add(
@@ -120,6 +115,9 @@ def add(
     now: datetime,
 ) -> None:
     """Keep a new passkey. Raises Unfit."""
+    import webauthn  # noqa: PLC0415 (memory)
+
+    refusals: tuple[type[Exception], ...] = (*_refusals(), Conflict)
     try:
         found = webauthn.verify_registration_response(
             credential=_parsed(answer),
@@ -137,7 +135,7 @@ def add(
             label=label,
             now=now,
         )
-    except (*_REFUSALS, Conflict) as wrong:
+    except refusals as wrong:
         raise Unfit(str(wrong)) from wrong
 
 
@@ -154,9 +152,13 @@ def show(
 
     A browser that was told which passkeys to look for need not name the person.
     """
+    import webauthn  # noqa: PLC0415 (memory)
+
     credential = _parsed(answer)
     try:
-        known = factors.passkey_by_credential(tx, base64url_to_bytes(str(credential.get("id"))))
+        known = factors.passkey_by_credential(
+            tx, webauthn.base64url_to_bytes(str(credential.get("id")))
+        )
         if known is None:
             raise Unfit("no passkey of ours")
         found = webauthn.verify_authentication_response(
@@ -168,14 +170,23 @@ def show(
             credential_current_sign_count=known.sign_count,
             require_user_verification=True,
         )
-        handle = parse_authentication_credential_json(credential).response.user_handle
-    except _REFUSALS as wrong:
+        handle = webauthn.helpers.parse_authentication_credential_json(
+            credential
+        ).response.user_handle
+    except _refusals() as wrong:
         raise Unfit(str(wrong)) from wrong
     expected = house.handle(known.founder_id) if handle or of is None else b""
     if not hmac.compare_digest(handle or b"", expected) or of not in (None, known.founder_id):
         raise Unfit("a passkey of somebody else")
     factors.use_passkey(tx, known.id, sign_count=found.new_sign_count, now=now)
     return known.founder_id
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What the library raises for what is not as it should be, and for what is no answer at all."""
+    from webauthn.helpers.exceptions import WebAuthnException  # noqa: PLC0415 (memory)
+
+    return WebAuthnException, ValueError, LookupError, TypeError, AttributeError, OverflowError
 
 
 def _parsed(answer: str) -> dict[str, object]:

@@ -5,7 +5,6 @@ The code leads to a page with the join box: a camera opens web pages, not accoun
 
 import io
 
-import segno
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -37,6 +36,8 @@ async def counter(request: Request) -> Response:
 @kept
 async def qr(request: Request) -> Response:
     """The code alone, black on white with its quiet zone, in any size."""
+    import segno  # noqa: PLC0415 (memory)
+
     await services_of(request).store.read(_look, request.path_params.get("slug"))
     out = io.BytesIO()
     code = segno.make(_target(request), error="m", micro=False)

@@ -3,12 +3,14 @@
 import asyncio
 import json
 import sqlite3
+import subprocess
 import sys
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from fediletter.founders.passwords import NOBODYS, is_old
 from tests.shop import running_shop, until
 
 TOKEN = "a-token-of-twenty-letters-and-more"
@@ -92,3 +94,21 @@ async def test_status_tells_people_and_programs_the_same(shop):
     people = await status()
     assert "1 delivered" in people
     assert "Processes that send: 1" in people
+
+
+async def test_a_server_that_starts_loads_nothing_that_only_some_days_need():
+    """What each costs stands in performance.md section 7."""
+    seldom = {"PIL", "alembic", "css_inline", "feedgen", "lxml", "mutagen", "OpenSSL"}
+    seldom |= {"prometheus_client", "psycopg", "segno", "sqlalchemy.orm", "webauthn"}
+    code = "import sys, fediletter.app, fediletter.web.front; print(*sys.modules)"
+
+    found = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert seldom & set(found.stdout.split()) == set()
+
+
+@pytest.mark.rule("L-61")
+def test_the_hash_of_nobody_costs_what_all_others_cost():
+    assert not is_old(NOBODYS)
