@@ -20,6 +20,7 @@ from storage.schema import (
     tally,
     vote,
 )
+from storage.silence import by_a_list
 from storage.store import Tx
 from storage.times import to_ms
 
@@ -99,7 +100,7 @@ def unconfirmed(tx: Tx, *, before: datetime, limit: int = 500) -> Sequence[Subsc
         .where(
             subscriber.c.state == "pending",
             subscriber.c.requested_at < to_ms(before),
-            sa.or_(subscriber.c.source != "import", asked.exists()),
+            sa.or_(sa.not_(by_a_list), asked.exists()),
         )
         .limit(limit)
     )

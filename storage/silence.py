@@ -13,6 +13,13 @@ from storage.times import to_ms
 # Consent events that are no act of the person.
 _NOT_THEIRS = ("asked to stay", "requested")
 
+# Of a row of `subscriber`: a list brought them here, wherever they came from first.
+by_a_list = (
+    sa.select(consent.c.id)
+    .where(consent.c.subscriber_id == subscriber.c.id, consent.c.kind == "imported")
+    .exists()
+)
+
 
 def silent_since(
     tx: Tx, moment: datetime, *, marks: Sequence[str], limit: int
@@ -85,7 +92,7 @@ def unasked(
         sa.select(subscriber.c.id)
         .where(
             subscriber.c.state == "pending",
-            subscriber.c.source == "import",
+            by_a_list,
             subscriber.c.id > after,
             sa.not_(asked.exists()),
             *(subscriber.c.identity.not_like(f"%@{domain}") for domain in domains_without),

@@ -80,7 +80,7 @@ class Decider:
         self._file_level = next(
             (
                 level
-                for start, level in (("unsubscribed_", LEFT), ("cleaned_", GONE))
+                for start, level in (("unsubscribe", LEFT), ("cleaned_", GONE))
                 if sheet.name.lower().startswith(start)
             ),
             ACTIVE,

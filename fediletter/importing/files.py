@@ -27,7 +27,11 @@ _RATIO = 100
 _SMALL = 1 << 20  # Below this a ratio says nothing: a short list of zeros is no bomb.
 _CHUNK = 1 << 20
 _COLUMNS = 500
-_LISTS = ("email_list", "subscribed_", "unsubscribed_", "cleaned_", "nonsubscribed_")
+# How Substack, Mailchimp and Buttondown begin the names of their lists.
+_LISTS = (
+    *("email_list", "subscribed_", "unsubscribed_", "cleaned_", "nonsubscribed_"),
+    *("subscribers", "unsubscribers"),
+)
 _TOO_LARGE = AppError(422, "This file is too large: 200 MB at most.")
 
 

@@ -85,7 +85,9 @@ def read_list(
     files, passed_over = unpack(folder / FILE, folder)
     alone = len(files) == 1 and not files[0][0]
     sheets = [open_sheet(name if alone else inner, path) for inner, path in files]
-    sources = [_known(sheet) for sheet in sheets]
+    people = [sheet for sheet in sheets if _has_addresses(sheet)] or sheets[:1]
+    passed_over += [sheet.name for sheet in sheets if sheet not in people]
+    sheets, sources = people, [_known(sheet) for sheet in people]
     said, decided, asks = _order(sheets, sources, order)
     report = Report(
         source=" + ".join(dict.fromkeys(source.name for source in sources)),
@@ -151,7 +153,7 @@ def _read(
 
 def _known(sheet: Sheet) -> Source:
     source = source_of(sheet.columns)
-    if not any(name in sheet.columns for name in source.email):
+    if not _has_addresses(sheet):
         raise AppError(
             422,
             "No column of this file is called {name}.",
@@ -159,6 +161,10 @@ def _known(sheet: Sheet) -> Source:
             {"name": source.email[0]},
         )
     return source
+
+
+def _has_addresses(sheet: Sheet) -> bool:
+    return any(name in sheet.columns for name in source_of(sheet.columns).email)
 
 
 def _place(sheet: Sheet, source: Source) -> int:

@@ -142,7 +142,17 @@ def write(tx: Tx, people: Sequence[Person], way: Way) -> dict[str, int]:
     for one, what, known in decided:
         if what == "ended" and known is not None:
             _end(tx, one, known, way)
-    _suppress(tx, [one for one, _, _ in decided if one.level in _ENDED], way)
+    # Not who chose letters here since.
+    _suppress(
+        tx,
+        [
+            one
+            for one, what, known in decided
+            if one.level in _ENDED
+            and (what != "known" or known is None or known.state not in ("active", "pending"))
+        ],
+        way,
+    )
     return _counted(decided)
 
 

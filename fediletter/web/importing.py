@@ -21,7 +21,7 @@ from fediletter.services import desk_of
 from fediletter.web.context import services_of, words_of
 from fediletter.web.desk import desk_page
 from fediletter.web.forms import file, one, read_form, some
-from fediletter.web.login import at_desk, session_at
+from fediletter.web.login import at_desk, at_desk_anew, session_at
 from storage import audit, intakes
 from storage.intakes import Intake
 from storage.newsletters import get_newsletter
@@ -178,13 +178,14 @@ async def refused_rows(request: Request) -> Response:
     return _download(table(), "refused.csv")
 
 
-@at_desk
+@at_desk_anew
 async def export_list(request: Request) -> Response:
     """All subscribers with their consent, as the import takes them."""
     services = services_of(request)
     await services.store.write(
         audit.write,
-        "export readers",
+        "export",
+        subject="subscribers",
         founder_id=session_at(request).founder.id,
         now=services.clock.now(),
     )
