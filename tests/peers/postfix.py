@@ -90,10 +90,21 @@ class Postfix:
         self.port = port
         self._folder = folder
 
+    @property
+    def _new(self) -> Path:
+        return self._folder / "mail" / "all" / "new"
+
+    def count(self) -> int:
+        """How many messages were delivered."""
+        return len(list(self._new.iterdir())) if self._new.exists() else 0
+
+    def raw(self) -> list[bytes]:
+        """All delivered messages of readers.test as they lie there, the oldest first."""
+        return [file.read_bytes() for file in sorted(self._new.glob("*"))]
+
     def mailbox(self) -> list[EmailMessage]:
-        """All delivered messages of readers.test, the oldest first."""
-        files = sorted((self._folder / "mail" / "all" / "new").glob("*"))
-        return [message_from_bytes(file.read_bytes(), policy=policy.default) for file in files]
+        """The same, parsed."""
+        return [message_from_bytes(raw, policy=policy.default) for raw in self.raw()]
 
 
 @contextlib.asynccontextmanager
