@@ -17,6 +17,7 @@ from fediletter.findings import Finding
 from fediletter.installation import free_bytes
 from fediletter.limits import FREE_SPACE_BYTES
 from fediletter.mail_checks import mail_findings
+from fediletter.public_checks import public_findings
 from fediletter.services import Services
 from fediletter.settings import Settings
 from storage.newsletters import get_newsletter
@@ -36,6 +37,7 @@ async def run_checks(settings: Settings) -> list[Finding]:
         findings.append(Finding("database", True, "The database answers."))
         findings.append(_sqlite())
         findings += await mail_findings(services)
+        findings += await public_findings(services)
         findings += await _outside(services)
     finally:
         services.store.close()

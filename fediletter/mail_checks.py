@@ -2,7 +2,7 @@
 
 Each red or amber line names one thing to do.
 
-Sources: email.md section 12 (DO-1 to DO-7, DO-9); sections 1 and 10.
+Sources: email.md section 12 (DO-1 to DO-5, DO-9, DO-15); sections 1 and 10.
 """
 
 import ipaddress
@@ -11,22 +11,35 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from fediletter.findings import Finding
+from fediletter.mail.compose import (
+    PREFERENCES_HERE,
+    UNSUBSCRIBE_HERE,
+    CannotCompose,
+    IssueLetter,
+    Sender,
+    compose_issue,
+)
 from fediletter.mail.dns import Dns, NoAnswer, dkim_record, dmarc_of, spf_of
 from fediletter.mail.relay import Relay, relays_from_urls
 from fediletter.mail.smtp import Session, Trouble
+from fediletter.public_checks import postmaster_findings, receiving_findings
 from fediletter.services import Services
 from fediletter.settings import Settings
 from storage.dkim import StoredKey, keys_in_use
+from storage.newsletters import get_newsletter
 
 _LOOK_UPS, _MANY_LOOK_UPS, _VOID = 10, 8, 2  # RFC 7208 §4.6.4
 
 
-async def mail_findings(services: Services, names: Dns | None = None) -> list[Finding]:
+async def mail_findings(
+    services: Services, names: Dns | None = None, *, mx_port: int = 25
+) -> list[Finding]:
     """Everything about outgoing mail.
 
     Args:
         services: The toolbox.
         names: Instead of the system's resolver.
+        mx_port: Of the mail hosts of our domain.
     """
     settings = services.settings
     if settings.smtp_url.startswith("maildir:"):
@@ -35,6 +48,7 @@ async def mail_findings(services: Services, names: Dns | None = None) -> list[Fi
         return [Finding("mail", True, caught, fields={"path": path})]
     relays = [one for one in relays_from_urls(settings.smtp_url) if one is not None]
     found = [one for relay in relays for one in await _relay(relay, settings)]
+    found += await _sample(services)
     keys = await services.store.read(keys_in_use)
     asker = names or Dns()
     domain = settings.mail_from.rpartition("@")[2]
@@ -44,8 +58,11 @@ async def mail_findings(services: Services, names: Dns | None = None) -> list[Fi
         ("DKIM", lambda: _dkim(asker, domain, keys)),
         ("DMARC", lambda: _dmarc(asker, domain)),
         ("MX", lambda: _mx(asker, domain)),
-        ("TLS", lambda: _receiving(asker, domain)),
+        ("TLS", lambda: receiving_findings(asker, services.network, domain)),
     ]
+    looks.append(
+        ("MX", lambda: postmaster_findings(asker, domain, relays[0].ehlo_name, port=mx_port))
+    )
     if own:
         looks.append(("PTR", lambda: _ptr(asker, settings, relays[0].ehlo_name)))
     for name, look in looks:
@@ -113,6 +130,24 @@ async def _relay(relay: Relay, settings: Settings) -> list[Finding]:
         remedy = "Let it offer SMTPUTF8, or set FEDILETTER_INTERNATIONAL_ADDRESSES to no."
         found.append(Finding("smtputf8", False, fact, remedy, fields))
     return found
+
+
+async def _sample(services: Services) -> list[Finding]:
+    """DO-15: a letter by our name and addresses can be composed and parses back (SE-3)."""
+    letter = await services.store.read(get_newsletter)
+    settings, host = services.settings, services.settings.host.partition(":")[0]
+    sender = Sender(letter.sender_name or letter.title, settings.mail_from, letter.reply_to)
+    list_id = f"{letter.list_label}.{host}"
+    text = f"{UNSUBSCRIBE_HERE}\n{PREFERENCES_HERE}\n"
+    try:
+        compose_issue(
+            IssueLetter(sender, letter.title, settings.language, text, text, list_id, letter.title)
+        )
+    except CannotCompose as wrong:
+        fact = "A letter in the name of {name} cannot be composed: {reason}."
+        remedy = "Change the sender's name under Settings: no control characters, no =?."
+        return [Finding("letter", False, fact, remedy, {"name": sender.name, "reason": str(wrong)})]
+    return []
 
 
 async def _spf(
@@ -239,7 +274,20 @@ async def _dmarc(names: Dns, domain: str) -> list[Finding]:
         fact = "The DMARC record at {at} asks for no reports: nobody would tell you of trouble."
         remedy = "Add rua=mailto: and an address that you read."
         return [Finding("dmarc", True, fact, remedy, fields, is_amber=True)]
+    for stranger in _report_domains(found.tags["rua"], found.domain):
+        allowed = await names.txt(f"{found.domain}._report._dmarc.{stranger}")
+        if not any(one.startswith("v=DMARC1") for one in allowed):
+            fact = "DMARC reports of {domain} go to {stranger}, which has not agreed to take them."
+            remedy = "Ask there for a TXT record at {at}: v=DMARC1"
+            fields |= {"stranger": stranger, "at": f"{found.domain}._report._dmarc.{stranger}"}
+            return [Finding("dmarc", True, fact, remedy, fields, is_amber=True)]
     return [Finding("dmarc", True, "DMARC of {domain} is in order.", fields=fields)]
+
+
+def _report_domains(rua: str, own: str) -> list[str]:
+    """Domains of others that shall get reports: they must permit it (RFC 9990 §4)."""
+    found = re.findall(r"mailto:[^@,\s]+@([^,!\s]+)", rua.lower())
+    return [one for one in found if one != own and not one.endswith(f".{own}")]
 
 
 async def _mx(names: Dns, domain: str) -> list[Finding]:
@@ -259,18 +307,11 @@ async def _mx(names: Dns, domain: str) -> list[Finding]:
         return [
             Finding("mx", True, fact, "Give one of them an IPv4 address.", fields, is_amber=True)
         ]
+    if len(addresses) == 1:
+        fact = "{domain} has one mail host only: while it is down, answers and bounces wait."
+        remedy = "A second MX helps; most senders try again for days."
+        return [Finding("mx", True, fact, remedy, fields, is_amber=True)]
     return [Finding("mx", True, "{domain} takes mail.", fields=fields)]
-
-
-async def _receiving(names: Dns, domain: str) -> list[Finding]:
-    """DO-6: whether others must use TLS when they write to us."""
-    fields: dict[str, object] = {"domain": domain}
-    found = await names.txt(f"_mta-sts.{domain}")
-    if any(one.startswith("v=STSv1") for one in found):
-        return [Finding("mta-sts", True, "{domain} asks others for TLS (MTA-STS).", fields=fields)]
-    fact = "{domain} does not ask others for TLS when they write to you (MTA-STS)."
-    remedy = "Ask whoever runs its mail for MTA-STS; letters leave without it too."
-    return [Finding("mta-sts", True, fact, remedy, fields, is_amber=True)]
 
 
 async def _ptr(names: Dns, settings: Settings, ehlo_name: str) -> list[Finding]:

@@ -172,6 +172,14 @@ class Session:
         """Keywords that the relay offers."""
         return frozenset(self._extensions)
 
+    async def takes(self, recipient: str) -> bool:
+        """Whether a mail host would take mail for an address; none is sent."""
+        reply = await self._command("MAIL FROM:<>")
+        if reply.is_good:
+            reply = await self._command(f"RCPT TO:<{recipient}>")
+        await self._reset()
+        return reply.code < 500
+
     async def _begin(self, context: ssl.SSLContext | None) -> None:
         greeting = await self._reply(SMTP_GREETING_SECONDS)
         if greeting.code != 220:

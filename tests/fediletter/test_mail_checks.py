@@ -1,14 +1,21 @@
 """The doctor's look at mail, against a server of names by script."""
 
+import socket
+from dataclasses import replace
+
+import httpx
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 
+from federation.network import Network, NetworkPolicy
 from fediletter.cli import cli
 from fediletter.mail import dns as door
 from fediletter.mail.dns import dmarc_of, spf_of
 from fediletter.mail_checks import mail_findings
 from fediletter.words import words
 from storage import dkim
+from storage.schema import newsletter
 from tests.fediletter.mail.names import names
 from tests.fediletter.mail.sink import Sink
 from tests.fediletter.mail.test_dkim import signed_issue
@@ -17,27 +24,43 @@ from tests.shop import free_port, running_shop
 GOOD = {
     ("shop.test", "TXT"): ['"v=spf1 mx ip4:192.0.2.0/24 -all"', '"other"'],
     ("shop.test", "MX"): ["10 mx.shop.test."],
-    ("mx.shop.test", "A"): ["192.0.2.1"],
+    ("mx.shop.test", "A"): ["192.0.2.1", "192.0.2.2"],
     ("_dmarc.shop.test", "TXT"): ['"v=DMARC1; p=none; rua=mailto:a@shop.test"'],
     ("_mta-sts.shop.test", "TXT"): ['"v=STSv1; id=1"'],
+    ("_smtp._tls.shop.test", "TXT"): ['"v=TLSRPTv1; rua=mailto:a@shop.test"'],
 }
 
 
-async def look(tmp_path, changes=None, *, key=None):
+POLICY = "version: STSv1\r\nmode: enforce\r\nmx: *.shop.test\r\nmax_age: 604800\r\n"
+
+
+def web(text):
+    """Pages of our domain as others see them."""
+
+    def answer(request):
+        is_policy = str(request.url) == "https://mta-sts.shop.test/.well-known/mta-sts.txt"
+        return httpx.Response(200 if is_policy and text else 404, text=text or "")
+
+    return Network(NetworkPolicy("fediletter/tests"), transport=httpx.MockTransport(answer))
+
+
+async def look(tmp_path, changes=None, *, key=None, policy=POLICY, mx_port=None, **settings):
     zone = {name: value for name, value in (GOOD | (changes or {})).items() if value}
     sink = Sink(extensions=("PIPELINING", "SIZE 1000"))
     async with (
         sink.running(),
         names(zone) as (resolver, _),
         running_shop(
-            tmp_path / "shop", workers=False, smtp_url=f"smtp://127.0.0.1:{sink.port}"
+            tmp_path / "shop", workers=False, smtp_url=f"smtp://127.0.0.1:{sink.port}", **settings
         ) as shop,
     ):
         if key is not None:
             now = shop.services.clock.now()
             await shop.services.store.write(dkim.add_key, key, now=now)
             await shop.services.store.write(dkim.use_key, key.selector, now=now)
-        return {one.name: one for one in await mail_findings(shop.services, resolver)}
+        services = replace(shop.services, network=web(policy))
+        port = mx_port or free_port()
+        return {one.name: one for one in await mail_findings(services, resolver, mx_port=port)}
 
 
 def colour(finding):
@@ -102,7 +125,16 @@ async def test_a_domain_in_order_is_green_and_names_what_the_relay_offers(tmp_pa
                 "amber",
                 {("mx.shop.test", "A"): [], ("mx.shop.test", "AAAA"): ["2001:db8::1"]},
             ),
+            (
+                "DO-3",
+                "dmarc",
+                "amber",
+                {("_dmarc.shop.test", "TXT"): ['"v=DMARC1; p=none; rua=mailto:a@reports.example"']},
+            ),
+            ("DO-5", "mx", "amber", {("mx.shop.test", "A"): ["192.0.2.1"]}),
             ("DO-6", "mta-sts", "amber", {("_mta-sts.shop.test", "TXT"): []}),
+            ("DO-6", "mta-sts", "amber", {("_smtp._tls.shop.test", "TXT"): []}),
+            ("DO-6", "mta-sts", "red", {("shop.test", "MX"): ["10 mail.elsewhere.example."]}),
         ]
     ],
 )
@@ -231,3 +263,112 @@ async def test_a_relay_that_does_not_answer_is_red_in_either_language(tmp_path, 
     said = words_of(found["mail"].fact, **found["mail"].fields)
     assert ("ne peut pas" in said or "inutilisable" in said) == (language == "fr"), said
     assert "127.0.0.1" in said
+
+
+@pytest.mark.rule("DO-3")
+async def test_reports_may_go_elsewhere_if_that_place_agreed_and_strict_alignment_is_kept(tmp_path):
+    found = await look(
+        tmp_path,
+        {
+            ("_dmarc.shop.test", "TXT"): [
+                '"v=DMARC1; p=reject; adkim=s; aspf=s; rua=mailto:a@reports.example"'
+            ],
+            ("shop.test._report._dmarc.reports.example", "TXT"): ['"v=DMARC1"'],
+        },
+    )
+
+    assert colour(found["dmarc"]) == "green"
+
+
+@pytest.mark.rule("DO-6")
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (POLICY, "green"),
+        (POLICY.replace("enforce", "testing"), "amber"),
+        (POLICY.replace("*.shop.test", "mx.other.test"), "red"),
+        (POLICY.replace("*.shop.test", "*.test"), "red"),  # A star is one label.
+        ("", "red"),
+    ],
+)
+async def test_the_policy_for_tls_must_be_readable_and_name_our_hosts(tmp_path, policy, expected):
+    assert colour((await look(tmp_path, policy=policy))["mta-sts"]) == expected
+
+
+@pytest.mark.rule("DO-4")
+@pytest.mark.parametrize(
+    ("names_of_it", "address_of_name", "expected"),
+    [
+        (["relay.shop.test."], "51.15.20.30", "amber"),  # Greets by another name.
+        ([f"{socket.getfqdn()}."], "51.15.20.30", None),
+        (["relay.shop.test."], "51.15.20.31", "red"),
+        ([], "51.15.20.30", "red"),
+    ],
+)
+async def test_our_own_server_has_a_name_that_leads_back_to_it(
+    tmp_path, names_of_it, address_of_name, expected
+):
+    name = names_of_it[0].rstrip(".") if names_of_it else "relay.shop.test"
+    found = await look(
+        tmp_path,
+        {
+            ("letters.shop.test", "A"): ["51.15.20.30"],
+            ("shop.test", "TXT"): ['"v=spf1 ip4:51.15.20.30 -all"'],
+            ("30.20.15.51.in-addr.arpa", "PTR"): names_of_it,
+            (name, "A"): [address_of_name],
+        },
+        base_url="https://letters.shop.test",
+    )
+
+    assert (colour(found["ptr"]) if "ptr" in found else None) == expected
+
+
+@pytest.mark.rule("DO-1")
+async def test_spf_must_permit_our_own_server(tmp_path):
+    zone = {("letters.shop.test", "A"): ["51.15.20.30"]}
+    found = await look(tmp_path, zone, base_url="https://letters.shop.test")
+
+    assert colour(found["spf"]) == "red"
+    assert found["spf"].fields["mechanism"] == "ip4:51.15.20.30"
+
+
+@pytest.mark.rule("DO-14")
+@pytest.mark.parametrize(
+    ("script", "expected", "refused"),
+    [
+        ({}, "green", None),
+        ({("RCPT", 2): "550 5.1.1 nobody"}, "amber", "abuse@shop.test"),
+        ({("RCPT", 1): "451 later"}, "green", None),
+    ],
+)
+async def test_whoever_has_trouble_with_us_can_write(tmp_path, script, expected, refused):
+    zone = {("mx.shop.test", "A"): ["127.0.0.1"]}
+    host = Sink(script)
+    async with host.running():
+        found = await look(tmp_path, zone, mx_port=host.port)
+
+    assert colour(found["postmaster"]) == expected
+    assert found["postmaster"].fields.get("refused") == refused
+    assert host.messages == []
+    assert not any(one.startswith("DATA") for one in host.commands)
+
+
+@pytest.mark.rule("DO-15")
+async def test_a_name_that_no_letter_can_bear_is_red(tmp_path):
+    sink = Sink(extensions=("PIPELINING", "SIZE 1000"))
+    async with (
+        sink.running(),
+        names(GOOD) as (resolver, _),
+        running_shop(
+            tmp_path / "shop", workers=False, smtp_url=f"smtp://127.0.0.1:{sink.port}"
+        ) as shop,
+    ):
+
+        def rename(tx):
+            tx.execute(sa.update(newsletter).values(sender_name="Ana =?utf-8?q?x?="))
+
+        assert "letter" not in {one.name for one in await mail_findings(shop.services, resolver)}
+        await shop.services.store.write(rename)
+        found = {one.name: one for one in await mail_findings(shop.services, resolver)}
+
+    assert colour(found["letter"]) == "red"
