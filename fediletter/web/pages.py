@@ -19,6 +19,7 @@ from fediletter.rendering.actor import is_link, profile_fields
 from fediletter.rendering.objects import image_of, when
 from fediletter.rendering.structured import card_description, card_title, in_script, structured_of
 from fediletter.web.context import STATIC, page, services_of
+from fediletter.web.forms import cursor
 from fediletter.web.kept import kept
 from fediletter.web.wanted import wants_activity
 from storage import conversations, posts
@@ -31,6 +32,7 @@ from storage.store import Tx
 from storage.topics import Topic, all_topics, get_topic, topic_by_slug, topic_names
 
 _ARCHIVE_PAGE = 20
+_REPLIES_PAGE = 25  # Light enough for a phone on a train (30 kB a page).
 
 
 @kept
@@ -141,6 +143,7 @@ async def letter(request: Request) -> Response:
 
 async def _letter(request: Request) -> Response:
     services = services_of(request)
+    after = cursor(request, "after") or 0
 
     def look(
         tx: Tx,
@@ -157,7 +160,7 @@ async def _letter(request: Request) -> Response:
         return (
             get_newsletter(tx),
             post,
-            conversations.approved_replies(tx, post.id, limit=500),
+            conversations.approved_replies(tx, post.id, limit=_REPLIES_PAGE + 1, after=after),
             conversations.answers_below(tx, post.id, shown_only=True),
             conversations.reactions_of(tx, post.id),
             get_media(tx, post.audio_media_id) if post.audio_media_id else None,
@@ -166,6 +169,8 @@ async def _letter(request: Request) -> Response:
 
     newsletter, post, replies, answers, reactions, sound, images = await services.store.read(look)
     links = services.links
+    shown = replies[:_REPLIES_PAGE]
+    ids = {reply.id for reply in shown}
     body = from_markdown(
         post.body_markdown,
         profile="web",
@@ -184,8 +189,10 @@ async def _letter(request: Request) -> Response:
         cover_set=_source_set(post, request),
         image_sizes=PAGE_SIZES,
         sound=sound,
-        replies=replies,
-        answers=by_reply(answers, links),
+        replies=shown,
+        more=shown[-1].id if len(replies) > len(shown) else None,
+        after=after,
+        answers=by_reply([one for one in answers if one.reply_id in ids], links),
         likes=reactions.get("like", 0),
         boosts=reactions.get("announce", 0),
         object_id=object_id if post.to_fediverse else None,

@@ -1,0 +1,230 @@
+"""Every page for readers, looked at by judges that are not ours: axe-core, the Nu HTML checker, the
+network; and every flow in a real browser, with and without scripts."""
+
+import gzip
+import re
+
+import feedparser
+import pytest
+from playwright.async_api import expect
+
+from tests.federation.test_network import Scripted
+from tests.web.browser import DESKTOP, PHONE, browser, elsewhere, html_faults, opened, violations
+from tests.web.readers_shop import LONG_TITLE, REPLIES, readable
+from tests.web.test_readers_pages import OSTATUS, jrd
+
+MOST_BYTES = 30_000
+
+
+async def show_problems(page):
+    """The subscribe form with each of its problems, as if a reader had met them."""
+    await page.goto("/subscribe")
+    await page.locator("#email").fill("@nobody@127.0.0.1:1")
+    await page.locator("button[value=fediverse]").click()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "language"), [(PHONE, "fr"), (DESKTOP, "en")])
+async def test_every_page_for_readers_is_for_everybody_and_asks_nobody_else(
+    tmp_path, width, language
+):
+    found: dict[str, list[str]] = {}
+    wide: list[str] = []
+    async with (
+        readable(tmp_path / "shop", language=language) as (shop, paths),
+        browser() as chromium,
+        opened(chromium, shop.base_url, width=width, language=language) as (page, asked),
+    ):
+        for name, path in (paths | {"problems": ""}).items():
+            if path:
+                await page.goto(path)
+            else:
+                await show_problems(page)
+            for scheme in ("light", "dark"):
+                await page.emulate_media(color_scheme=scheme)
+                if faults := await violations(page):
+                    found[f"{name}, {scheme}"] = faults
+            # At 320 px, which is 1280 at 400 %, and at this width: nothing scrolls sideways.
+            for narrow in (width, 320):
+                await page.set_viewport_size({"width": narrow, "height": 844})
+                if await page.evaluate("document.documentElement.scrollWidth") > narrow:
+                    wide.append(f"{name} at {narrow}")
+            await page.set_viewport_size({"width": width, "height": 844})
+
+        assert await page.context.cookies() == []
+        strangers = elsewhere(asked, shop.base_url)
+    assert found == {}
+    assert wide == []
+    assert strangers == []
+    assert len(asked) > len(paths), "the record is kept"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", ["fr", "en"])
+async def test_every_page_for_readers_is_light_html_as_it_is_written(tmp_path, language, capsys):
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    heavy = {}
+    async with readable(tmp_path / "shop", language=language) as (shop, paths):
+        style = (await shop.client.get("/static/site.css")).content
+        for name, path in paths.items():
+            answer = await shop.client.get(path, headers={"Accept-Language": language})
+            assert "set-cookie" not in answer.headers
+            assert f'<html lang="{language}"' in answer.text, name
+            (folder / f"{name.replace(' ', '-')}.html").write_bytes(answer.content)
+            weight = len(answer.content) + len(style)
+            with capsys.disabled():
+                packed = len(gzip.compress(answer.content)) + len(gzip.compress(style))
+                print(f"{weight:7} octets, {packed:6} packed: {name}")  # noqa: T201
+            if weight > MOST_BYTES:
+                heavy[name] = weight
+
+    assert heavy == {}
+    assert html_faults(folder) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("javascript", "width"), [(False, PHONE), (True, DESKTOP)], ids=["phone-bare", "desktop"]
+)
+async def test_readers_join_choose_vote_propose_leave_and_come_back(tmp_path, javascript, width):
+    async with (
+        readable(tmp_path / "shop") as (shop, _paths),
+        browser() as chromium,
+        opened(chromium, shop.base_url, width=width, javascript=javascript) as (page, asked),
+    ):
+        await page.goto("/")
+        await page.get_by_label("Votre adresse électronique").fill("zoe@example.org")
+        await page.get_by_role("button", name="Envoyez-moi une confirmation").click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Regardez")
+        mail = (await shop.mail_to("zoe@example.org"))[0]
+        await page.goto(re.search(r"/confirm/[\w-]+", mail.text)[0])
+        await page.get_by_label("Cuir végétal").check()
+        await page.get_by_role("button", name="Oui, envoyez-moi les lettres").click()
+        await page.get_by_role("link", name="Choisir").click()
+        await expect(page.get_by_label("Cuir végétal")).to_be_checked()
+        await page.get_by_label("Un courriel par mois").check()
+        await page.get_by_role("button", name="Enregistrer").click()
+        await expect(page.get_by_role("status")).to_be_visible()
+
+        await page.goto("/agenda")
+        await page.locator("#vote ~ form").get_by_label("Le cuir végétal").check()
+        await page.locator("#vote ~ form").get_by_role("textbox").fill("zoe@example.org")
+        await page.get_by_role("button", name="M’envoyer le lien pour voter").click()
+        mails = await shop.mail_to("zoe@example.org", count=2)
+        link = next(
+            found[0]
+            for one in mails
+            if (found := re.search(r"/preferences/[\w-]+/agenda\S*", one.text))
+        )
+        await page.goto(link)
+        await expect(page.get_by_label("Le cuir végétal")).to_be_checked()
+        await page.get_by_role("button", name="Compter ma voix").click()
+        await expect(page.get_by_role("status")).to_contain_text("comptée")
+        await page.get_by_role("link", name="Proposer un sujet").click()
+        await page.get_by_label("Sur quoi aimeriez-vous lire").fill("Les boutons")
+        await page.get_by_role("button", name="Proposer").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Merci")
+
+        await page.goto(link.partition("/agenda")[0])
+        await page.get_by_role("link", name="Ne plus recevoir").click()
+        await page.get_by_role("button", name="Oui, arrêter").click()
+        await page.get_by_role("button", name="C’était une erreur").click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("à nouveau")
+
+        async with Scripted() as server:
+            base = server.url.removesuffix("/inbox")
+            template = {"rel": OSTATUS, "template": base + "/follow?uri={uri}"}
+            server.answers.append(jrd(base, template))
+            await page.goto("/topics/le-lin")
+            await page.locator("#email").fill("@zoe@" + base.partition("//")[2])
+            await page.keyboard.press("Enter")
+            button = page.get_by_role("link", name="Suivre Le lin sur")
+            await expect(button).to_have_attribute("href", re.compile(f"^{re.escape(base)}/follow"))
+        assert await page.context.cookies() == []
+        strangers = elsewhere(asked, shop.base_url)
+    assert strangers == []
+
+
+@pytest.mark.slow
+async def test_the_keyboard_reaches_everything_and_is_seen(tmp_path):
+    async with (
+        readable(tmp_path / "shop") as (shop, paths),
+        browser() as chromium,
+        opened(chromium, shop.base_url, width=PHONE) as (page, _),
+    ):
+        for name in ("front", "letter", "agenda", "preferences"):
+            await page.goto(paths[name])
+            count = await page.evaluate(
+                """() => [...document.querySelectorAll('a[href], button, audio')].length"""
+            )
+            await page.keyboard.press("Tab")
+            if name != "preferences":
+                assert await page.evaluate("document.activeElement.className") == "skip"
+                box = await page.locator(".skip").bounding_box()
+                assert box["x"] >= 0, "the way past the navigation is seen"
+            seen = set()
+            for _ in range(count + 60):
+                state = await page.evaluate(
+                    """() => { const one = document.activeElement, css = getComputedStyle(one);
+                    return [one.tagName, one.outerHTML.slice(0, 90),
+                            css.outlineStyle !== 'none' && parseFloat(css.outlineWidth) >= 2]; }"""
+                )
+                if state[0] == "BODY":
+                    break
+                assert state[2] or state[0] == "AUDIO", f"{name}: {state[1]} shows no focus"
+                seen.add(state[1])
+                await page.keyboard.press("Tab")
+            assert len(seen) > 5, name
+
+
+async def test_a_letter_with_many_answers_shows_them_page_by_page(tmp_path):
+    async with readable(tmp_path / "shop") as (shop, paths):
+        path, seen = paths["letter"], []
+        while path:
+            page = (await shop.client.get(path)).text
+            seen += re.findall(r"Réponse (\d+) :", page)
+            following = re.search(r'href="(\?after=\d+#answers)" rel="next"', page)
+            path = paths["letter"] + following[1].partition("#")[0] if following else ""
+
+    assert [int(one) for one in seen] == list(range(REPLIES))
+
+
+async def test_feeds_have_what_their_formats_demand(tmp_path):
+    import xml.etree.ElementTree as ElementTree
+
+    atom = "{http://www.w3.org/2005/Atom}"
+    async with readable(tmp_path / "shop") as (shop, _):
+        for path in ("/feed.atom", "/topics/le-lin/feed.atom"):
+            answer = await shop.client.get(path)
+            assert answer.headers["content-type"].startswith("application/atom+xml")
+            feed = ElementTree.fromstring(answer.content)  # noqa: S314 (our own)
+            for name in ("id", "title", "updated", "author"):
+                assert feed.find(atom + name) is not None, name
+            links = {one.get("rel"): one.get("href") for one in feed.findall(atom + "link")}
+            assert links["self"] == shop.base_url + path
+            entries = feed.findall(atom + "entry")
+            assert entries
+            for entry in entries:
+                for name in ("id", "title", "updated", "content"):
+                    assert entry.find(atom + name) is not None, name
+            ids = [entry.findtext(atom + "id") for entry in entries]
+            assert len(set(ids)) == len(ids)
+            assert not feedparser.parse(answer.content).bozo
+        rss = ElementTree.fromstring((await shop.client.get("/podcast.rss")).content)  # noqa: S314
+        channel = rss.find("channel")
+        assert all(channel.findtext(name) for name in ("title", "link", "description"))
+        items = channel.findall("item")
+        assert len(items) == 1
+        for item in items:
+            assert item.findtext("guid").startswith(shop.base_url)
+            assert item.find("guid").get("isPermaLink") in (None, "false") or item.findtext(
+                "guid"
+            ).startswith("http")
+            enclosure = item.find("enclosure")
+            sound = await shop.client.get(enclosure.get("url"))
+            assert sound.headers["content-type"] == enclosure.get("type")
+            assert len(sound.content) == int(enclosure.get("length"))
+        document = (await shop.client.get("/feed.json")).json()
+        assert document["version"] == "https://jsonfeed.org/version/1.1"
+        assert LONG_TITLE in [item["title"] for item in document["items"]]
