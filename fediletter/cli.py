@@ -86,7 +86,7 @@ def words_here() -> Words:
     chosen = os.environ.get("FEDILETTER_LANGUAGE", "")  # noqa: TID251 (before settings are read)
     if chosen not in LANGUAGES:
         found = locale.getlocale()[0] or os.environ.get("LANG", "")  # noqa: TID251
-        chosen = "fr" if found.lower().startswith("fr") else "en"
+        chosen = found[:2].lower() if found[:2].lower() in LANGUAGES else "en"
     return words(chosen)
 
 

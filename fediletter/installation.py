@@ -14,6 +14,7 @@ from federation.keys import Ed25519PrivateKey, RsaPrivateKey
 from fediletter.errors import AppError
 from fediletter.sealing import Vault, create_secret, load_vault
 from fediletter.settings import Settings
+from fediletter.words import words
 from storage import newsletters
 from storage.errors import Conflict, WrongSchema
 from storage.ids import ActorId
@@ -23,7 +24,6 @@ from storage.store import Store, Tx
 from storage.wakeup import Wakeups
 
 INSTANCE = "instance"
-_TITLES = {"fr": "Lettres de l’atelier", "en": "Letters from the workshop"}
 
 
 def install(settings: Settings, *, now: datetime, title: str | None = None) -> None:
@@ -38,7 +38,11 @@ def install(settings: Settings, *, now: datetime, title: str | None = None) -> N
     store = open_store(settings, migrating=True)
     try:
         store.submit(
-            _first_rows, vault, settings, title or _TITLES[settings.language], now=now
+            _first_rows,
+            vault,
+            settings,
+            title or words(settings.language).gettext("Letters from the workshop"),
+            now=now,
         ).result()
     finally:
         store.close()

@@ -22,7 +22,9 @@ from fediletter.errors import SettingsError
 T = TypeVar("T")
 IPNetwork = IPv4Network | IPv6Network
 
-LANGUAGES = ("fr", "en")
+_LOCALE = Path(__file__).parent / "locale"
+# The messages are written in English; each other language is one folder of catalogues.
+LANGUAGES = tuple(sorted({"en"} | {one.parent.name for one in _LOCALE.glob("*/LC_MESSAGES")}))
 
 _USERNAME = re.compile(r"[A-Za-z0-9_]{1,30}")
 RESERVED_NAMES = frozenset({"inbox", "act", "instance"})  # Paths below /ap/.

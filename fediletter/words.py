@@ -15,6 +15,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 from babel import Locale, dates, numbers
+from babel.core import get_global
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
@@ -58,34 +59,50 @@ class Words:
         return dates.format_timedelta(seconds, threshold=2, locale=self._locale)
 
     def spelled(self, value: int) -> str:
-        """A number from 0 to 59 in words."""
+        """A number from 0 to 59 in words; in figures where we do not know them."""
         return _spelled(self.language, value)
+
+    @property
+    def locale(self) -> str:
+        """Such as `fr_FR`: the language with the country where most speak it."""
+        found = get_global("likely_subtags").get(self.language, self.language)
+        return f"{self.language}_{found.rpartition('_')[2]}"
+
+    @property
+    def name(self) -> str:
+        """What its speakers call the language, such as `français`."""
+        return self._locale.get_display_name(self.language) or self.language
 
     def number(self, value: float) -> str:
         """With the thousands separator of the language."""
         return numbers.format_decimal(value, locale=self._locale)
 
 
-_UNITS = {
-    "en": "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen".split(),
-    "fr": "zéro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze "
-    "quinze seize dix-sept dix-huit dix-neuf".split(),
-}
-_TENS = {
-    "en": ["twenty", "thirty", "forty", "fifty"],
-    "fr": ["vingt", "trente", "quarante", "cinquante"],
+_SPELLED = {
+    "en": (
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+        "fifteen sixteen seventeen eighteen nineteen".split(),
+        "twenty thirty forty fifty".split(),
+    ),
+    "fr": (
+        "zéro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze "
+        "quinze seize dix-sept dix-huit dix-neuf".split(),
+        "vingt trente quarante cinquante".split(),
+    ),
 }
 
 
 def _spelled(language: str, value: int) -> str:
+    if language not in _SPELLED:
+        return str(value)
+    units, tens = _SPELLED[language]
     if value < 20:
-        return _UNITS[language][value]
-    tens, unit = _TENS[language][value // 10 - 2], value % 10
+        return units[value]
+    ten, unit = tens[value // 10 - 2], value % 10
     if unit == 0:
-        return tens
+        return ten
     joint = " et " if language == "fr" and unit == 1 else "-"
-    return tens + joint + _UNITS[language][unit]
+    return ten + joint + units[unit]
 
 
 @cache

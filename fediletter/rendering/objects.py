@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 from federation.reading import PUBLIC
 from fediletter.links import Links
 from fediletter.newsletter.html import SafeHtml, from_markdown
+from fediletter.words import words
 from storage.newsletters import Newsletter
 from storage.posts import Post
 
@@ -95,7 +96,7 @@ def content_of(post: Post, links: Links) -> SafeHtml:
     if len(content) <= CONTENT_CAP:
         return content
     cut = content.rfind("</p>", 0, CONTENT_CAP) + len("</p>")
-    more = {"fr": "Lire la suite", "en": "Read on"}[post.language]
+    more = escape(words(post.language).gettext("Read on"), quote=False)
     return SafeHtml(
         f'{content[: max(cut, 0)]}<p><a href="{links.letter(post.slug)}">{more}</a></p>'
     )
@@ -154,7 +155,7 @@ def article_of(
 def preview_of(post: Post, links: Links, newsletter: Newsletter) -> Document:
     """A short Note for who does not show Articles (FEP-b2b8)."""
     assert post.published_at is not None  # noqa: S101 (the caller publishes or has published)
-    more = {"fr": "Lire la lettre", "en": "Read the letter"}[post.language]
+    more = escape(words(post.language).gettext("Read the letter"), quote=False)
     teaser = teaser_of(post)
     parts = [
         f"<p><strong>{escape(plain_title(post.title), quote=False)}</strong></p>",

@@ -12,6 +12,7 @@ from fediletter.newsletter import wording
 from fediletter.newsletter.rhythm import promise
 from fediletter.newsletter.typography import typeset
 from fediletter.services import Services
+from fediletter.settings import LANGUAGES
 from fediletter.words import Words, choose_language, words
 
 STATIC = Path(__file__).parent / "static"
@@ -40,7 +41,7 @@ def words_of(request: Request) -> Words:
     """
     site = services_of(request).settings.language
     chosen = getattr(request.state, "language", None) or request.query_params.get("lang", "")
-    if chosen in ("fr", "en"):
+    if chosen in LANGUAGES:
         return words(chosen)
     return words(choose_language(request.headers.get("accept-language", ""), site))
 
@@ -49,7 +50,7 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
     """A page in the reader's language.
 
     Templates see `_`, `ngettext`, `words`, `links`, `settings`, `request`, `typeset`, `promise`,
-    `wording` and what is passed.
+    `wording`, `languages`, `words_in` and what is passed.
     """
     language = words_of(request)
     services = services_of(request)
@@ -60,6 +61,8 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
         links=services.links,
         settings=services.settings,
         typeset=typeset,
+        languages=LANGUAGES,
+        words_in=words,
         promise=partial(promise, language),
         wording=wording,
         request=request,
