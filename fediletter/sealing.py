@@ -7,6 +7,7 @@ each purpose.
 Source: security.md WE-19, EM-9; NIST SP 800-38D; RFC 5869.
 """
 
+import contextlib
 import hmac
 import os
 import secrets
@@ -27,12 +28,14 @@ class Vault:
 
     Args:
         key: 32 random octets.
+        older: Keys before it: what they sealed and signed is still read, for ever.
     """
 
-    def __init__(self, key: bytes) -> None:
-        if len(key) != _KEY_BYTES or len(set(key)) < 8:  # Short, or a sample.
-            raise AppError(500, "The secret file must hold 32 random bytes in hexadecimal.")
-        self._key = key
+    def __init__(self, key: bytes, *older: bytes) -> None:
+        for one in (key, *older):
+            if len(one) != _KEY_BYTES or len(set(one)) < 8:  # Short, or a sample.
+                raise AppError(500, "The secret file must hold 32 random bytes in hexadecimal.")
+        self._keys = (key, *older)
         self._aead = AESGCM(self.derive("seal"))
 
     def seal(self, secret: bytes, purpose: str) -> bytes:
@@ -47,18 +50,22 @@ class Vault:
             AppError: It was sealed under another key, or for another purpose.
         """
         nonce, ciphertext = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
-        try:
-            return self._aead.decrypt(nonce, ciphertext, purpose.encode())
-        except InvalidTag as wrong:
-            raise AppError(
-                500,
-                "The secret file does not fit this database.",
-                "Put back the secret file that belongs to it, for example from a backup.",
-            ) from wrong
+        for key in self.derive_all("seal"):
+            with contextlib.suppress(InvalidTag):
+                return AESGCM(key).decrypt(nonce, ciphertext, purpose.encode())
+        raise AppError(
+            500,
+            "The secret file does not fit this database.",
+            "Put back the secret file that belongs to it, for example from a backup.",
+        )
 
     def derive(self, purpose: str) -> bytes:
         """A 32-octet key for one purpose (HKDF-Expand of RFC 5869, one block)."""
-        return hmac.digest(self._key, purpose.encode() + b"\x01", sha256)
+        return self.derive_all(purpose)[0]
+
+    def derive_all(self, purpose: str) -> tuple[bytes, ...]:
+        """The same of every key, the one in use first: what older ones signed is still read."""
+        return tuple(hmac.digest(key, purpose.encode() + b"\x01", sha256) for key in self._keys)
 
 
 def create_secret(path: Path) -> None:
@@ -74,13 +81,14 @@ def create_secret(path: Path) -> None:
 
 
 def load_vault(path: Path) -> Vault:
-    """The vault of a secret file.
+    """The vault of a secret file: a key a line, the one in use first.
 
     Raises:
         AppError: It is missing, unreadable, or not a key.
     """
     try:
-        return Vault(bytes.fromhex(path.read_text(encoding="ascii")))
+        keys = [bytes.fromhex(line) for line in path.read_text(encoding="ascii").split()]
+        return Vault(*keys or [b""])
     except (OSError, ValueError) as wrong:
         raise AppError(
             500,

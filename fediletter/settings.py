@@ -54,6 +54,7 @@ class Settings:
 
     data: Path
     base_url: str
+    former_hosts: tuple[str, ...]  # Where letters of before still lead.
     account_user: str
     account_host: str
     database_url: str
@@ -128,6 +129,7 @@ def load(environ: Mapping[str, str] | None = None, data: Path | None = None) -> 
     settings = Settings(
         data=directory,
         base_url=base_url,
+        former_hosts=take("former_hosts", "", _hosts, ()),
         account_user=account[0],
         account_host=account[1],
         database_url=take(
@@ -156,6 +158,7 @@ def load(environ: Mapping[str, str] | None = None, data: Path | None = None) -> 
 _NAMES = {
     "data",
     "base_url",
+    "former_hosts",
     "account",
     "database_url",
     "smtp_url",
@@ -246,6 +249,13 @@ def _smtp_url(text: str) -> str:
     if not 1 <= len(relays) <= 2:
         raise ValueError("must be one relay, or two with a space between")
     return " ".join(relays)
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(part.lower() for part in re.split(r"[,\s]+", text.strip()) if part)
+    if not all(re.fullmatch(r"[a-z0-9.-]+(:\d{1,5})?", host) for host in hosts):
+        raise ValueError("must be hosts such as old.example.org, with spaces between")
+    return hosts
 
 
 def _mail_rates(text: str) -> tuple[MailRate, ...]:

@@ -17,7 +17,7 @@ from hashlib import sha256
 from fediletter.sealing import Vault
 
 TEST_KEY = bytes(10)  # Of nobody: the links of a letter that a founder sends to themselves (HD-23).
-_KEY_ID = b"\x01"  # Of the MAC key in use; older ones would go on being read.
+_FORM = b"\x01"  # Of the token: what follows, and how it is signed.
 _KEY_BYTES = 10
 _MAC_BYTES = 16
 _TAG_MAC_BYTES = 10
@@ -32,7 +32,7 @@ class Tokens:
     """
 
     def __init__(self, vault: Vault) -> None:
-        self._key = vault.derive("tokens")
+        self._keys = vault.derive_all("tokens")
 
     # Links of a subscriber: the MAC is the authority, nothing is looked up to check it --------
     def unsubscribe(self, key: bytes) -> str:
@@ -94,8 +94,8 @@ class Tokens:
         raw = _decoded(token)
         if raw is None or len(raw) != 16:
             return None
-        wanted = self._mac(b"cursor:" + collection.encode(), raw[:6])[:10]
-        return int.from_bytes(raw[:6], "big") if hmac.compare_digest(raw[6:], wanted) else None
+        good = self._is_mac(raw[6:], b"cursor:" + collection.encode(), raw[:6])
+        return int.from_bytes(raw[:6], "big") if good else None
 
     # Forms -------------------------------------------------------------------------------------
     def stamp(self, purpose: str, now: datetime) -> str:
@@ -108,14 +108,16 @@ class Tokens:
         raw = _decoded(token)
         if raw is None or len(raw) != 5 + _TAG_MAC_BYTES:
             return None
-        wanted = self._mac(b"stamp:" + purpose.encode(), raw[:5])[:_TAG_MAC_BYTES]
-        if not hmac.compare_digest(raw[5:], wanted):
+        if not self._is_mac(raw[5:], b"stamp:" + purpose.encode(), raw[:5]):
             return None
         return now - datetime.fromtimestamp(int.from_bytes(raw[:5], "big"), UTC)
 
     def hash_address(self, identity: str) -> bytes:
-        """A keyed hash of an address, for suppression after erasure (PR-5)."""
-        return self._mac(b"address", identity.encode())
+        """A keyed hash of an address, for suppression after erasure (PR-5).
+
+        Of the oldest key: what is kept by it must be found when there is a newer one.
+        """
+        return self._mac(b"address", identity.encode(), self._keys[-1])
 
     @staticmethod
     def trimmed(token: str) -> str:
@@ -123,20 +125,19 @@ class Tokens:
         return _TRAILING.sub("", token)
 
     def hash_secret(self, secret: str) -> bytes:
-        """How one-time secrets are stored."""
-        return self._mac(b"secret", secret.encode())
+        """How one-time secrets are stored; of the oldest key, as addresses are."""
+        return self._mac(b"secret", secret.encode(), self._keys[-1])
 
     def _link(self, purpose: bytes, key: bytes, extra: bytes) -> str:
         mac = self._mac(purpose, key + extra)[:_MAC_BYTES]
-        return _encoded(_KEY_ID + key + extra + mac)
+        return _encoded(_FORM + key + extra + mac)
 
     def _read_link(self, purpose: bytes, token: str, extra: bytes) -> bytes | None:
         raw = _decoded(token)
         if raw is None or len(raw) != 1 + _KEY_BYTES + len(extra) + _MAC_BYTES:
             return None
         key, mac = raw[1 : 1 + _KEY_BYTES], raw[-_MAC_BYTES:]
-        wanted = self._mac(purpose, key + extra)[:_MAC_BYTES]
-        return key if raw[:1] == _KEY_ID and hmac.compare_digest(mac, wanted) else None
+        return key if raw[:1] == _FORM and self._is_mac(mac, purpose, key + extra) else None
 
     def _tag(self, purpose: bytes, subject: bytes) -> str:
         raw = subject + self._mac(purpose, subject)[:_TAG_MAC_BYTES]
@@ -151,11 +152,18 @@ class Tokens:
         except (binascii.Error, ValueError):
             return None
         subject, mac = raw[:8], raw[8:]
-        wanted = self._mac(purpose, subject)[:_TAG_MAC_BYTES]
-        return subject if hmac.compare_digest(mac, wanted) else None
+        good = len(mac) == _TAG_MAC_BYTES and self._is_mac(mac, purpose, subject)
+        return subject if good else None
 
-    def _mac(self, purpose: bytes, subject: bytes) -> bytes:
-        return hmac.digest(self._key, purpose + b"\0" + subject, sha256)
+    def _mac(self, purpose: bytes, subject: bytes, key: bytes | None = None) -> bytes:
+        return hmac.digest(key or self._keys[0], purpose + b"\0" + subject, sha256)
+
+    def _is_mac(self, mac: bytes, purpose: bytes, subject: bytes) -> bool:
+        """Whether one of our keys made it; the caller has looked at its length."""
+        return any(
+            hmac.compare_digest(mac, self._mac(purpose, subject, key)[: len(mac)])
+            for key in self._keys
+        )
 
 
 def _encoded(raw: bytes) -> str:

@@ -55,6 +55,7 @@ _TOKEN_PAGES = (
     "/stay/",
     "/unsubscribe/",
 )
+_OF_LETTERS = (*_TOKEN_PAGES, "/media/", "/static/")  # Where letters lead, for years (UN-2).
 _FOR_OPERATORS = ("/healthz", "/metrics")  # Asked for by address, not by name.
 # Posts that come without a page of ours: from servers, and from providers' machines.
 _NO_ORIGIN_NEEDED = ("/ap/", "/unsubscribe/", "/subscribe")
@@ -72,6 +73,7 @@ class Guard:
         self.app = app
         self._hosts = frozenset({settings.host.encode(), settings.account_host.encode()})
         self._origin = settings.base_url
+        self._former = frozenset(host.encode() for host in settings.former_hosts)
         self._proxies = settings.trusted_proxies
         self._secure = settings.is_secure
         self._pages = Rates(*PAGES_PER_CALLER)
@@ -86,6 +88,9 @@ class Guard:
             await _answer(send, *refusal)
             return
         path: str = scope["path"]
+        if self._has_moved(path, scope["headers"]):
+            await _moved(send, self._origin, scope)
+            return
         client = self._client(scope, scope["headers"])
         state = scope.setdefault("state", {})
         state["client_prefix"] = prefix_of(client)
@@ -117,7 +122,8 @@ class Guard:
         found = dict(headers)
         if not path.startswith("/"):
             return 400, b"bad request"
-        elsewhere = found.get(b"host", b"").lower() not in self._hosts
+        host = found.get(b"host", b"").lower()
+        elsewhere = host not in self._hosts and host not in self._former
         # An inbox says itself, with 401, that a signature was made for another host (IN-4).
         if elsewhere and path not in _FOR_OPERATORS and not path.endswith("/inbox"):
             return 421, b"another host"
@@ -126,9 +132,17 @@ class Guard:
         length = found.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > _most(path):
             return 413, b"too large"
+        if host in self._former and not path.startswith(_OF_LETTERS):
+            return 421, b"another host"
         if not path.startswith(_NO_ORIGIN_NEEDED) and not self._is_ours(found):
             return 403, b"this form can only be sent from this site"
         return None
+
+    def _has_moved(self, path: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """A page asked for at a host of before; what letters link to is never redirected (UN-2)."""
+        if not self._former or path.startswith(_OF_LETTERS):
+            return False
+        return dict(headers).get(b"host", b"").lower() in self._former
 
     def _too_often(self, method: str, path: str, client: str) -> tuple[int, bytes] | None:
         """Whether an address asks for more pages than a reader could read (L-16).
@@ -146,6 +160,9 @@ class Guard:
         site = headers.get(b"sec-fetch-site")
         origin = headers.get(b"origin")
         if origin is not None:
+            host = headers.get(b"host", b"").lower()
+            if host in self._former:
+                return urlsplit(origin).netloc.lower() == host
             return origin.decode("latin-1") == self._origin
         if site is not None:
             return site in (b"same-origin", b"none")
@@ -292,3 +309,13 @@ async def _answer(send: Send, status: int, body: bytes) -> None:
         headers.append((b"retry-after", b"300"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _moved(send: Send, origin: str, scope: Scope) -> None:
+    query = b"?" + scope["query_string"] if scope["query_string"] else b""
+    headers = [
+        (b"location", origin.encode() + scope["raw_path"] + query),
+        (b"content-length", b"0"),
+    ]
+    await send({"type": "http.response.start", "status": 301, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

@@ -290,7 +290,6 @@ async def test_who_never_confirms_is_forgotten_and_the_link_ends_before(shop):
 
 
 @pytest.mark.rule("OP-6")
-@pytest.mark.rule("L-81")
 async def test_the_silent_are_asked_once_and_let_go_and_who_says_yes_stays(shop):
     for address in ("ana@example.org", "bo@example.org"):
         await shop.subscribe(address)
