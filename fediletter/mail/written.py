@@ -7,7 +7,6 @@ Thunderbird, Yahoo and Orange, whose marks stand below.
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import Message
@@ -22,22 +21,42 @@ from fediletter.newsletter.html import SafeHtml, from_remote, paragraphs_of, pla
 _IDS = re.compile(r"<([^<>\s]{3,250})>")
 _MOST_REFERENCES = 30
 # Below such a line stands the message that is answered.
-_FORWARDED = re.compile(
-    r"^[ \t]*(?:-{2,}[ \t]*(?:original message|message d.origine|message original|"
-    r"message transféré|ursprüngliche nachricht|mensaje original|messaggio originale)[ \t]*-{2,}"
-    r"|_{20,}[ \t]*$|(?:from|de|von|da)[ \t]?:.{1,200}\n(?:.{0,200}\n)?"
-    r"(?:sent|date|envoyé|gesendet|enviado|inviato|to|à|an|para|a)[ \t]?:)",
-    re.IGNORECASE | re.MULTILINE,
+_DIVIDER = re.compile(
+    r"[ \t]*-{2,}[ \t]*(?:original message|message d.origine|message original|"
+    r"message transféré|ursprüngliche nachricht|mensaje original|messaggio originale)[ \t]*-{2,}",
+    re.IGNORECASE,
+)
+_RULE = re.compile(r"[ \t]*(?:_{5,}|-{5,})[ \t]*")
+# The head of that message, as programs copy it: three lines of it at least, by kind.
+_FIELDS = {
+    "from": r"from|de|von|da",
+    "date": r"sent|date|envoyé|gesendet|datum|enviado|inviato|fecha|data",
+    "to": r"to|à|a|an|para|cc|copie à",
+    "subject": r"subject|objet|betreff|asunto|oggetto",
+}
+_FIELD = re.compile(
+    "[ \\t]*[*]?(?:"
+    + "|".join(f"(?P<{kind}>{names})" for kind, names in _FIELDS.items())
+    + r")[ \t]?:[*]?(?:[ \t].*)?",
+    re.IGNORECASE,
+)
+# What programs add below by themselves.
+_ADDED = re.compile(
+    r"(?:sent (?:from|with|via)|get outlook for|envoyé (?:de|depuis|avec|à partir de)|"
+    r"(?:télécharger|obtenir|téléchargez) outlook|gesendet (?:von|mit)|von meinem .* gesendet|"
+    r"enviado (?:desde|con)|inviato (?:da|con))\b.{1,90}",
+    re.IGNORECASE,
 )
 _ATTRIBUTION = re.compile(
     r"(?:wrote|a écrit|schrieb.{0,120}|escribió|ha scritto)[ \t\u00a0\u202f]?:[ \t]*$",
     re.IGNORECASE,
 )
 _OPENS = re.compile(r"^(?:On|Le|Am|El|Il|Em)\b.{5,}", re.IGNORECASE)
+_INVISIBLE = re.compile("[\ufeff\u200b\u200e\u200f]")
 _HTML_QUOTE = re.compile(
     r"<div[^>]{0,200}class=[\"'][^\"']{0,80}(?:gmail_quote|yahoo_quoted|moz-cite-prefix|"
     r"protonmail_quote|OutlookMessageHeader)|<div[^>]{0,200}id=[\"'](?:divRplyFwdMsg|"
-    r"appendonsend|x_divRplyFwdMsg)|<blockquote[^>]{0,200}type=[\"']cite",
+    r"appendonsend|x_divRplyFwdMsg)|<hr[^>]{0,80}id=[\"']zwchr|<blockquote[^>]{0,200}type=[\"']cite",
     re.IGNORECASE,
 )
 
@@ -125,42 +144,76 @@ def _from_html(markup: str) -> str:
 
 
 def without_quotes(text: str) -> str:
-    """A person's words alone: not what they answer, nor their signature; all of it if that is all.
+    """A person's words alone: not what they answer, nor signatures; all of it if that is all.
 
-    Words between quoted lines stay.
+    Words between quoted lines stay, and those below them.
+
+    Args:
+        text: With LF line ends.
     """
-    cut = _FORWARDED.search(text)
-    above = text[: cut.start()] if cut else text
-    lines = list(_unquoted(above.split("\n")))
-    for at, line in enumerate(lines):
-        if line.rstrip("\r") == "-- ":
-            lines = lines[:at]
-            break
-    own = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+    lines = _INVISIBLE.sub("", text).split("\n")
+    plain = [line.replace("\u00a0", " ").replace("\u202f", " ").rstrip() for line in lines]
+    kept = [lines[at] for at in _own(plain)]
+    own = re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()
     return own or text.strip()
 
 
-def _unquoted(lines: list[str]) -> Iterable[str]:
-    """Lines that are no quotes, and not those that say whose words follow."""
-    for at, line in enumerate(lines):
-        if line.startswith((">", "|>")):
+def _own(lines: list[str]) -> list[int]:
+    """Which lines are the person's, down to where another's message begins."""
+    kept: list[int] = []
+    at = 0
+    while at < len(lines):
+        line = lines[at]
+        if line in ("--", "-- ") or _begins_another(lines, at):
+            break
+        width = _attribution_at(lines, at)
+        if width:
+            at += width
+            following = _next_words(lines, at)
+            if following is not None and not following.startswith(">"):
+                break  # Not marked as quoted, but another's all the same.
             continue
-        if _is_attribution(lines, at):
-            continue
-        yield line
+        if not line.startswith((">", "|>")):
+            kept.append(at)
+        at += 1
+    while kept and (not lines[kept[-1]].strip() or _ADDED.fullmatch(lines[kept[-1]].strip())):
+        kept.pop()
+    return kept
 
 
-def _is_attribution(lines: list[str], at: int) -> bool:
-    """`On 24 November …, Ana wrote:` before a quote or at the end, on one line or folded on two."""
+def _begins_another(lines: list[str], at: int) -> bool:
+    """A divider, or the head of a message, perhaps below a rule."""
+    if _DIVIDER.match(lines[at]):
+        return True
+    if _RULE.fullmatch(lines[at]):
+        at += 1
+    kinds = set()
+    for line in lines[at : at + 6]:
+        field = _FIELD.fullmatch(line[:400])
+        if field is None:
+            break
+        kinds.add(field.lastgroup)
+    return len(kinds) >= 3 and "from" in kinds
+
+
+def _attribution_at(lines: list[str], at: int) -> int:
+    """How many lines say whose words follow: `On 24 November …, Ana wrote:`, folded or not.
+
+    Only before quoted lines, at the end, or if an address stands in it: people write such lines.
+    """
+    if not _OPENS.match(lines[at].lstrip()):
+        return 0
     for width in (1, 2, 3):
-        for first in range(max(0, at - width + 1), at + 1):
-            block = lines[first : first + width]
-            text = " ".join(block)
-            if len(block) == width and _OPENS.match(block[0]) and _ATTRIBUTION.search(text[:600]):
-                following = [one for one in lines[first + width :] if one.strip()][:1]
-                if not following or following[0].startswith(">"):
-                    return True
-    return False
+        said = " ".join(lines[at : at + width])[:600]
+        if _ATTRIBUTION.search(said):
+            following = _next_words(lines, at + width)
+            sure = following is None or following.startswith(">") or "@" in said
+            return width if sure else 0
+    return 0
+
+
+def _next_words(lines: list[str], at: int) -> str | None:
+    return next((line for line in lines[at:] if line.strip()), None)
 
 
 def _attachments(message: Message) -> list[str]:
