@@ -384,9 +384,17 @@ def free_slug(tx: Tx, wanted: str) -> str:
     return slug
 
 
-def schedule(tx: Tx, post_id: PostId, *, at: datetime, version: int) -> None:
-    """Let a draft be published at `at`. Raises Conflict if it is no draft of that version."""
-    _move(tx, post_id, ("draft", "scheduled"), version, state="scheduled", scheduled_at=to_ms(at))
+def schedule(
+    tx: Tx, post_id: PostId, *, at: datetime, version: int, slug: str | None = None
+) -> None:
+    """Let a draft be published at `at`. Raises Conflict if it is no draft of that version.
+
+    `slug` keeps the address that was told already.
+    """
+    values: dict[str, Any] = {"state": "scheduled", "scheduled_at": to_ms(at)}
+    if slug is not None:
+        values["slug"] = slug
+    _move(tx, post_id, ("draft", "scheduled"), version, **values)
 
 
 def unschedule(tx: Tx, post_id: PostId) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from fediletter.cli import settings_of
+from fediletter.cli import settings_of, words_here
 from fediletter.errors import AppError, FormError
 from fediletter.media.uploads import Upload, store_image
 from fediletter.newsletter import posts as rules
@@ -131,6 +131,10 @@ async def _publish(
         await publishing.schedule(services, post_id, at=at, version=post.version, reason=reason)
         return services.links.letter(post.slug)
     done = await publishing.publish(services, post_id, version=post.version, reason=reason)
+    if done.leaves_at > services.clock.now():
+        said = words_here()
+        when = said.moment(done.leaves_at)
+        click.echo(said.gettext("To be seen from {moment} on.", moment=when), err=True)
     return done.url
 
 

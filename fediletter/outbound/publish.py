@@ -1,5 +1,8 @@
 """Publishing: one transaction, constant in the number of readers; everything else follows from it.
 
+While a founder may have second thoughts the letter is only planned: no page, no feed, no peer and
+no mailbox has anything of it, so that stopping it leaves nothing behind anywhere.
+
 What costs time (rendering, composing, encoding) is prepared before the transaction and thrown away
 if the post has changed meanwhile. "Published" is said after the commit.
 
@@ -8,6 +11,7 @@ Sources: security.md RE-1, RE-3, RE-11; federation.md R6, 5.7, 5.8; architecture
 
 import asyncio
 import logging
+import re
 import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -44,8 +48,7 @@ class Published:
 
     url: str
     object_id: str
-    published_at: datetime
-    leaves_at: datetime
+    leaves_at: datetime  # From then on it is to be seen: on its page, and everywhere.
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,11 @@ async def publish(
     founder_id: FounderId | None = None,
     reason: str = "",
 ) -> Published:
-    """Publish a draft.
+    """Publish a draft: now, or after its time for second thoughts.
 
     Args:
         services: The toolbox.
-        post_id: A draft, or a scheduled post whose time has come.
+        post_id: A draft, or one that is planned for later.
         version: The version that the founder saw.
         founder_id: Who does it; None for the clock and the command line.
         reason: Why the promise of the rhythm is broken; kept only if it is.
@@ -80,30 +83,49 @@ async def publish(
     prepared = await _prepare(services, post_id, now.replace(microsecond=0), reason)
     if prepared.post.version != version:
         raise changed_meanwhile()
-    own = await services.keyring.newsletter()
-    by_topic = await announcers(services)
-    window = second_thoughts(services.settings, prepared.post)
-    try:
-        await services.store.write(
-            _commit,
-            prepared,
-            own,
-            by_topic,
-            services.links,
-            founder_id=founder_id,
-            start_at=now + window,
-            now=now,
-        )
-    except Conflict as late:
-        raise changed_meanwhile() from late
+    leaves_at = now + second_thoughts(services.settings, prepared.post)
+    if leaves_at > now:
+        await _hold(services, prepared.post, leaves_at, founder_id=founder_id, now=now)
+    else:
+        await _send_out(services, prepared, founder_id=founder_id, now=now)
     post = prepared.post
-    assert post.published_at is not None  # noqa: S101 (prepared with it)
     return Published(
         services.links.letter(post.slug),
         services.links.post_object(post.kind, post.public_id),
-        post.published_at,
-        now + window,
+        leaves_at,
     )
+
+
+async def _send_out(
+    services: Services, prepared: _Prepared, *, founder_id: FounderId | None, now: datetime
+) -> None:
+    own = await services.keyring.newsletter()
+    by_topic = await announcers(services)
+    try:
+        await services.store.write(
+            _commit, prepared, own, by_topic, services.links, founder_id=founder_id, now=now
+        )
+    except Conflict as late:
+        raise changed_meanwhile() from late
+
+
+async def _hold(
+    services: Services,
+    post: Post,
+    leaves_at: datetime,
+    *,
+    founder_id: FounderId | None,
+    now: datetime,
+) -> None:
+    def work(tx: Tx) -> None:
+        hold_to_promise(tx, post.id, leaves_at, post.rhythm_reason)
+        posts.schedule(tx, post.id, at=leaves_at, version=post.version, slug=post.slug)
+        audit.write(tx, "publish", subject=str(post.id), founder_id=founder_id, now=now)
+
+    try:
+        await services.store.write(work)
+    except Conflict as late:
+        raise changed_meanwhile() from late
 
 
 async def publish_due(services: Services) -> None:
@@ -111,7 +133,10 @@ async def publish_due(services: Services) -> None:
     for post_id in await services.store.read(posts.due_posts, now=services.clock.now()):
         try:
             post = await services.store.read(posts.get_post, post_id)
-            await publish(services, post_id, version=post.version, reason=post.rhythm_reason)
+            now = services.clock.now()
+            moment = now.replace(microsecond=0)
+            prepared = await _prepare(services, post_id, moment, post.rhythm_reason)
+            await _send_out(services, prepared, founder_id=None, now=now)
         except AppError as wrong:
             _log.error("a scheduled letter could not be published", extra={"reason": wrong.words})
             await services.store.write(_set_back, post_id)
@@ -221,12 +246,16 @@ async def stop(services: Services, post_id: PostId, *, founder_id: FounderId | N
     """Second thoughts: stop every channel of a post that was just published.
 
     Returns:
-        True if nothing had left: it is a draft again, under a new public id. False if something
-        had: what remains is stopped, the post stays published.
+        True if nothing had left: it is a draft again. False if something had: what remains is
+        stopped, the post stays published.
     """
     now = services.clock.now()
 
     def work(tx: Tx) -> bool:
+        if posts.get_post(tx, post_id).state == "scheduled":
+            posts.unschedule(tx, post_id)
+            audit.write(tx, "stop", subject=str(post_id), founder_id=founder_id, now=now)
+            return True
         untouched = fan_outs.stop_post(tx, post_id, now=now)
         if untouched:
             post = posts.get_post(tx, post_id)
@@ -242,7 +271,7 @@ async def stop(services: Services, post_id: PostId, *, founder_id: FounderId | N
 
 
 def second_thoughts(settings: Settings, post: Post) -> timedelta:
-    """How long a post waits between publishing and the first message."""
+    """How long a post is held back after a founder published it."""
     if post.second_thoughts_ms is None:
         return settings.second_thoughts
     return timedelta(milliseconds=post.second_thoughts_ms)
@@ -284,7 +313,8 @@ async def _prepare(services: Services, post_id: PostId, moment: datetime, reason
 
 def _final_slug(tx: Tx, post: Post) -> str:
     wanted = slug_of(post.title)
-    return post.slug if post.slug == wanted else posts.free_slug(tx, wanted)
+    fits = re.fullmatch(rf"{re.escape(wanted)}(-\d+)?", post.slug)
+    return post.slug if fits else posts.free_slug(tx, wanted)
 
 
 def _render(post: Post, letter: Newsletter, links: Links, settings: Settings) -> _Prepared:
@@ -309,7 +339,6 @@ def _commit(
     links: Links,
     *,
     founder_id: FounderId | None,
-    start_at: datetime,
     now: datetime,
 ) -> None:
     post = prepared.post
@@ -319,11 +348,11 @@ def _commit(
         tx, post.id, version=post.version, slug=post.slug, published_at=post.published_at
     )
     if prepared.create is not None:
-        say(tx, prepared.create, own, post, audience="followers", start_at=start_at, now=now)
-        announce_changes(tx, by_topic, post, links, start_at=start_at, now=now)
+        say(tx, prepared.create, own, post, audience="followers", start_at=now, now=now)
+        announce_changes(tx, by_topic, post, links, start_at=now, now=now)
     if prepared.templates:
         mailing_id = mailings.create_mailing(tx, post.id, prepared.templates, now=now)
-        fan_outs.fan_out_mailing(tx, mailing_id, start_at=start_at, now=now)
+        fan_outs.fan_out_mailing(tx, mailing_id, start_at=now, now=now)
     audit.write(tx, "publish", subject=str(post.id), founder_id=founder_id, now=now)
 
 

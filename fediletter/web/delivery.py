@@ -3,6 +3,8 @@
 Sources: issue 5.5; security.md RE-4, RE-6, RE-9; interface.md section 4.
 """
 
+from dataclasses import replace
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
@@ -17,6 +19,13 @@ from storage.posts import Post
 from storage.store import Tx
 
 
+def _progress(tx: Tx, post: Post) -> progress.Progress:
+    found = progress.progress_of(tx, post.id)
+    if post.state != "scheduled":
+        return found
+    return replace(found, start_at=post.scheduled_at, stepping=True)  # It has not begun.
+
+
 @at_desk
 async def delivery(request: Request) -> Response:
     """How far a letter is, and what waits for whom and why."""
@@ -26,7 +35,7 @@ async def delivery(request: Request) -> Response:
         post = posts.get_post(tx, post_id_of(request))
         changed = post.state == "published" and post.to_email and post.revision > 1
         may_correct = changed and not mailings.was_corrected(tx, post.id, post.revision)
-        return get_newsletter(tx), post, progress.progress_of(tx, post.id), may_correct
+        return get_newsletter(tx), post, _progress(tx, post), may_correct
 
     newsletter, post, found, may_correct = await services.store.read(look)
     return desk_page(
@@ -43,7 +52,11 @@ async def delivery(request: Request) -> Response:
 @at_desk
 async def delivery_state(request: Request) -> Response:
     """The same numbers for the script that moves the bars."""
-    found = await services_of(request).store.read(progress.progress_of, post_id_of(request))
+
+    def look(tx: Tx) -> progress.Progress:
+        return _progress(tx, posts.get_post(tx, post_id_of(request)))
+
+    found = await services_of(request).store.read(look)
     return JSONResponse(
         {
             name: {

@@ -1,7 +1,8 @@
 """A letter by mail: tried on oneself, corrected on purpose, stopped in every channel."""
 
 import re
-from datetime import UTC, datetime
+from datetime import timedelta
+from unittest.mock import ANY
 
 import pytest
 
@@ -10,8 +11,12 @@ from fediletter.outbound import mailing
 from fediletter.outbound import publish as publishing
 from storage import posts
 from tests.fediletter.dump import dump, settled
+from tests.fediletter.test_digest import Calendar
+from tests.fediletter.test_inbox import follow_shop, send, world
 from tests.peers.test_postfix import add_active
 from tests.shop import EMAIL, running_shop, until
+
+__all__ = ["world"]
 
 ANA, BO = "ana@readers.test", "bo@readers.test"
 JSON = {"Accept": "application/activity+json"}
@@ -101,41 +106,103 @@ async def test_an_unchanged_letter_is_not_corrected_and_a_second_change_may_be(s
     await until(lambda: len(mails(shop, ANA)) == 3)
 
 
-async def test_stop_within_second_thoughts_stops_mail_and_peers_and_page_and_feeds(tmp_path):
-    async with running_shop(tmp_path / "shop", second_thoughts="10m") as shop:
+PUBLIC = ("/", "/feed.atom", "/feed.json", "/topics/lin/feed.atom", "/ap/shop/outbox?page=true")
+WINDOWS = [timedelta(minutes=10), timedelta(hours=24)]
+
+
+async def channels(shop, world, published):
+    """Where a letter is to be seen, by channel."""
+    seen = {}
+    for path in PUBLIC:
+        seen[path] = "Du lin" in (await shop.client.get(path)).text
+    seen["page"] = (await shop.client.get(published.url)).status_code == 200
+    document = await shop.client.get(published.object_id, headers=JSON)
+    seen["object"] = document.status_code == 200
+    seen["peers"] = any("Du lin" in str(one) for one in world.received)
+    seen["mail"] = mails(shop, ANA) != []
+    return {name for name, there in seen.items() if there}, set(seen)
+
+
+@pytest.fixture
+async def held(tmp_path, world):
+    """A shop with a reader by mail and a follower, whose clock the test moves."""
+    async with running_shop(tmp_path / "shop", clock=Calendar(), second_thoughts="10m") as shop:
+        await send(shop, world.peer("ana"), follow_shop(shop, world.peer("ana")))
+        await until(lambda: world.received)
+        world.received.clear()
         await add_active(shop, ANA)
-        csrf = await shop.log_in()
-        published = await shop.publish("Trop vite", "Oups.")
-        post = await get(shop, "trop-vite")
-
-        answer = await shop.post(f"/desk/letters/{post.id}/stop", csrf=csrf)
-
-        assert answer.headers["location"] == f"/desk/letters/{post.id}"
-        assert (await get(shop, post.slug)).state == "draft"
-        for path in (published.url, published.object_id):
-            assert (await shop.client.get(path, headers=JSON)).status_code in (404, 410)
-        for path in ("/", "/feed.atom", "/feed.json", "/ap/shop/outbox?page=true"):
-            assert "Trop vite" not in (await shop.client.get(path)).text
-        assert await waiting(shop) == 0
-        assert mails(shop, ANA) == []
+        yield shop
 
 
-async def waiting(shop):
-    from storage.fan_outs import due_fan_outs
-
-    later = datetime(2100, 1, 1, tzinfo=UTC)
-    return len(await shop.services.store.read(due_fan_outs, now=later))
+async def published_with(shop, window):
+    milliseconds = window // timedelta(milliseconds=1)
+    return await shop.publish("Du lin", "Oups.", topics=["lin"], second_thoughts_ms=milliseconds)
 
 
-@pytest.mark.parametrize(("window", "open_ones"), [(0, False), (600_000, True)])
-async def test_a_letter_has_its_own_window(shop, window, open_ones):
-    await add_active(shop, ANA)
-    await shop.publish("Du lin", "x", second_thoughts_ms=window)
+@pytest.mark.parametrize("window", WINDOWS)
+async def test_stop_within_second_thoughts_stops_every_channel_before_anybody_saw_it(
+    held, world, window
+):
+    published = await published_with(held, window)
+    held.services.clock.ahead += window - timedelta(seconds=60)
+    await publishing.publish_due(held.services)
+    await settled(held)
+    csrf = await held.log_in()
+    post = await get(held, "du-lin")
+    assert await channels(held, world, published) == (set(), ANY)
+    page = (await held.client.get(f"/desk/letters/{post.id}/delivery")).text
+    assert "Tout arrêter" in page
+    assert (await held.client.get(f"/desk/letters/{post.id}/delivery.json")).json()["finished"] is (
+        False
+    )
 
-    if open_ones:
-        assert await waiting(shop) > 0
-    else:
-        await until(lambda: mails(shop, ANA))
+    answer = await held.post(f"/desk/letters/{post.id}/stop", csrf=csrf)
+
+    assert answer.headers["location"] == f"/desk/letters/{post.id}"
+    assert (await get(held, "du-lin")).state == "draft"
+    held.services.clock.ahead += timedelta(days=2)
+    await publishing.publish_due(held.services)
+    await settled(held)
+    assert await channels(held, world, published) == (set(), ANY)
+
+
+@pytest.mark.parametrize("window", [timedelta(), *WINDOWS])
+async def test_when_the_time_for_second_thoughts_is_over_every_channel_has_it_at_once(
+    held, world, window
+):
+    published = await published_with(held, window)
+    held.services.clock.ahead += window + timedelta(seconds=1)
+    assert published.url.endswith("/letters/du-lin")
+
+    await until(lambda: world.received and mails(held, ANA))
+
+    seen, every = await channels(held, world, published)
+    assert seen == every
+    assert len(mails(held, ANA)) == 1
+
+
+async def test_stop_after_it_left_stops_what_remains_and_the_letter_stays(held, world):
+    csrf = await held.log_in()
+    published = await published_with(held, timedelta())
+    await until(lambda: world.received and mails(held, ANA))
+    post = await get(held, "du-lin")
+
+    answer = await held.post(f"/desk/letters/{post.id}/stop", csrf=csrf)
+
+    assert answer.headers["location"] == f"/desk/letters/{post.id}/delivery"
+    assert (await held.client.get(published.url)).status_code == 200
+
+
+async def test_what_is_changed_meanwhile_is_what_leaves_and_the_address_stays(held, world):
+    published = await published_with(held, timedelta(minutes=10))
+    other = await published_with(held, timedelta(minutes=10))
+    assert other.url.endswith("/letters/du-lin-2")
+    held.services.clock.ahead += timedelta(minutes=11)
+
+    await until(lambda: len(mails(held, ANA)) == 2)
+
+    for one in (published, other):
+        assert (await held.client.get(one.url)).status_code == 200
 
 
 @pytest.mark.rule("MI-8")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fediletter.newsletter.subscribers import undo_leave
-from storage import subscribers
+from storage import posts, progress, subscribers
 from tests.fediletter.dump import dump, settled
 from tests.shop import until
 
@@ -220,17 +220,25 @@ async def test_two_readers_letters_differ_only_in_their_own_links_and_fields(sho
     assert different <= {"To", "Message-ID", "Date", "List-Unsubscribe"}
 
 
+async def state_of(shop, post_id):
+    return (await shop.services.store.read(posts.get_post, post_id)).state
+
+
 @pytest.mark.rule("EM-15")
 async def test_who_leaves_while_a_letter_waits_does_not_get_it(shop):
     await shop.subscribe("ana@example.org")
-    post = await shop.draft("Plus tard", "Bonjour", second_thoughts_ms=60_000)
+    post = await shop.draft("Plus tard", "Bonjour", second_thoughts_ms=1_500)
     from fediletter.outbound import publish as publishing
 
     await publishing.publish(shop.services, post.id, version=post.version)
     key = (await person(shop, "ana@example.org")).key
     link = f"/unsubscribe/{shop.services.tokens.unsubscribe(key)}"
     await shop.client.post(link, data={"List-Unsubscribe": "One-Click"})
-    await publishing.stop(shop.services, post.id)
-    await until(lambda: True)
+
+    async def out():
+        found = await shop.services.store.read(progress.progress_of, post.id)
+        return found.finished and await state_of(shop, post.id) == "published"
+
+    await until(out)
 
     assert len(await shop.mail_to("ana@example.org")) == 1

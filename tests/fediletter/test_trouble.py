@@ -150,7 +150,7 @@ async def test_publishing_writes_the_same_for_few_and_for_many_readers(shop):
     from storage.subscribers import add_subscriber
 
     async def rows_written(title):
-        post = await shop.draft(title, second_thoughts_ms=3_600_000)
+        post = await shop.draft(title, second_thoughts_ms=0)
         before = await shop.services.store.read(dump)
         from fediletter.outbound import publish as publishing
 

@@ -148,9 +148,7 @@ async def furnished(
         answers: How many readers answered.
         showcase: Titles as a shop would write them, without the words that try the layout.
     """
-    async with running_shop(
-        directory, workers=False, language=language, second_thoughts="10m"
-    ) as shop:
+    async with running_shop(directory, workers=False, language=language) as shop:
         now = datetime.now(UTC)
         store, media_folder = shop.services.store, shop.settings.media
         cover = await store_image(

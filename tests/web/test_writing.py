@@ -182,10 +182,11 @@ async def test_second_thoughts_count_down_and_a_button_stops_everything(tmp_path
     from tests.web.desk_shop import furnished
 
     async with furnished(tmp_path / "shop", answers=1) as (shop, paths), browser() as chromium:
-        await shop.log_in()
+        csrf = await shop.log_in()
         cookies = dict(shop.client.cookies)
         async with opened(chromium, shop.base_url, cookies=cookies) as (page, _):
-            await page.goto(paths["delivery"])
+            await shop.post(paths["publish"], csrf=csrf, version="1", when="now")
+            await page.goto(paths["publish"].replace("publish", "delivery"))
             await expect(page.locator(".countdown")).to_have_text(re.compile(r"^9:\d\d$"))
             await page.get_by_role("button", name="Tout arrêter").click()
             await expect(page.locator("#title")).to_have_value(re.compile("Le lin"))
