@@ -9,6 +9,7 @@ first heading: with the summary Mastodon is served best, and nobody loses the ti
 Sources: federation.md 1 (R1 to R15), 5, 10, 13; peers.md 1; FEP-b2b8, FEP-044f, FEP-7888.
 """
 
+import html
 import json
 import re
 from dataclasses import dataclass
@@ -74,13 +75,20 @@ def addressing(post: Post, links: Links) -> tuple[list[str], list[str]]:
     return [PUBLIC], [followers]
 
 
+_ENTITY = re.compile(r"&(#?\w+;?)")
+
+
 def plain_title(text: str) -> str:
     """A title as `name`: Mastodon puts it into HTML unescaped, so it must not look like markup."""
     return _not_markup(text)[:TITLE_CAP]
 
 
 def _not_markup(text: str) -> str:
-    return re.sub(r"<(?=[A-Za-z/!?])", "‹", " ".join(text.split()))
+    """Neither tags nor entities: Mastodon would take away the one and decode the other."""
+    plain = re.sub(r"<(?=[A-Za-z/!?])", "‹", " ".join(text.split()))
+    return _ENTITY.sub(
+        lambda one: one[0] if html.unescape(one[0]) == one[0] else f"＆{one[1]}", plain
+    )
 
 
 def teaser_of(post: Post) -> str:

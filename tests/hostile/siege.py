@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 
 from federation.network import Network
 from federation.proofs import with_proof
+from fediletter.clock import Clock
 from fediletter.inbound.receive import Receiver
 from storage.schema import delivery, fan_out, follower, lane, received, remote_actor
 from tests.federation.peer import ED25519, RSA, TYPE, Peer
@@ -233,7 +234,7 @@ class Siege:
 
 
 @contextlib.asynccontextmanager
-async def besieged(folder: Path) -> AsyncIterator[Siege]:
+async def besieged(folder: Path, *, clock: Clock | None = None) -> AsyncIterator[Siege]:
     """The shop and the peer until the block ends; then nothing may have been logged as an error."""
     port = free_port()
     errors = Errors()
@@ -252,7 +253,7 @@ async def besieged(folder: Path) -> AsyncIterator[Siege]:
 
     Receiver.__init__ = remembered
     try:
-        async with running_shop(folder / "shop", **settings) as shop:
+        async with running_shop(folder / "shop", clock=clock, **settings) as shop:
             siege = Siege(shop, receivers[-1], f"http://a.peer.example:{port}", errors)
 
             async def resolve(host, port):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 INBOX = "tests/hostile/test_inbox_threats.py"
 OBJECTS = "tests/hostile/test_object_threats.py"
+REFUSED = "tests/hostile/test_documents_refused.py"
 FETCH = "tests/federation/test_fetch.py"
 NETWORK = "tests/federation/test_network.py"
 CAVAGE = "federation/signatures/cavage.py"
@@ -259,7 +260,7 @@ MUTATIONS = (
                 "    if False:\n",
             ),
         ),
-        (f"{FETCH}::test_a_redirect_elsewhere_or_nowhere_is_not_followed",),
+        (f"{REFUSED}::test_a_redirect_to_another_host_gets_neither_signature_nor_question",),
     ),
     Mutation(
         "FE-6",

@@ -54,12 +54,15 @@ class FedifyPeer:
 
 
 @contextlib.asynccontextmanager
-async def running_fedify(authority: Path, *, first_knock: str) -> AsyncIterator[FedifyPeer]:
+async def running_fedify(
+    authority: Path, *, first_knock: str, only: str | None = None
+) -> AsyncIterator[FedifyPeer]:
     """A peer until the block ends.
 
     Args:
         authority: Certificates that it trusts, beside the usual ones.
         first_knock: `cavage` or `rfc9421`.
+        only: The scheme that it knows; None for both.
     """
     node = await asyncio.to_thread(installed)
     port, control = free_port(), free_port()
@@ -75,7 +78,8 @@ async def running_fedify(authority: Path, *, first_knock: str) -> AsyncIterator[
             "PATH": os.environ["PATH"],
             "NODE_EXTRA_CA_CERTS": str(authority),
             "FIRST_KNOCK": first_knock,
-        },
+        }
+        | ({} if only is None else {"ONLY": only}),
     )
     try:
         line = await asyncio.wait_for(process.stdout.readline(), 30)

@@ -49,6 +49,30 @@ async def test_a_reader_on_fedify_gets_everything_and_answers(tmp_path: Path, fi
         await _reports_moves_and_leaves(shop, peer, letter)
 
 
+@pytest.mark.rule("V15")
+@pytest.mark.parametrize("only", ["cavage", "rfc9421"])
+async def test_a_server_that_knows_one_scheme_alone_is_knocked_as_it_likes(tmp_path: Path, only):
+    """Documents and deliveries reach it; the scheme that it took is knocked with from then on."""
+    certificates = make_certificates(tmp_path)
+    async with (
+        running_shop(tmp_path / "shop", certificates=certificates) as shop,
+        running_fedify(certificates[0], first_knock=only, only=only) as peer,
+    ):
+        await _finds_and_follows(shop, peer)
+        await shop.publish("Du lin", "Bonjour", to_email=False)
+        await peer.received("Create")
+        before = (await peer.ask("knocks"))["knocks"]
+        await shop.publish("Du cuir", "Bonjour", to_email=False)
+        assert len(await peer.received("Create", 2)) == 2
+        knocks = (await peer.ask("knocks"))["knocks"]
+
+        first = [one["scheme"] for one in before if one["method"] == "POST"]
+        assert first[0] == "cavage", "draft-cavage knocks first (federation.md 7)"
+        assert [one["scheme"] for one in knocks[len(before) :]] == [only], "remembered"
+        asked = [one["scheme"] for one in before if one["method"] == "GET"]
+        assert only in asked
+
+
 async def test_fedify_finds_the_handle_on_another_host_than_the_server(tmp_path: Path):
     certificates = make_certificates(tmp_path)
     apex = free_port()

@@ -1,5 +1,6 @@
 // A real fediverse server that we did not write, for the tests: Fedify, with one actor and a control
 // port. Usage: node peer.mjs PORT CONTROL_PORT; FIRST_KNOCK=cavage|rfc9421. Ends when stdin closes.
+// ONLY=cavage|rfc9421: what is signed by the other scheme is 401, as at servers that know one alone.
 // Authorized fetch is on: the reader's documents go to signed requests only.
 import { createServer } from "node:http";
 import { Temporal } from "@js-temporal/polyfill";
@@ -16,6 +17,7 @@ const origin = `http://127.0.0.1:${port}`;
 const knock = { cavage: "draft-cavage-http-signatures-12", rfc9421: "rfc9421" };
 const received = [];
 const raw = [];
+const knocks = [];
 const notes = new Map();
 const sent = new Map();
 const keys = new Map();
@@ -74,6 +76,10 @@ federation
 
 async function serve(request, response) {
   const body = await read(request);
+  const scheme = request.headers["signature-input"] ? "rfc9421" : "cavage";
+  if (request.headers.signature) knocks.push({ method: request.method, scheme });
+  const only = process.env.ONLY ?? scheme;
+  if (request.headers.signature && scheme !== only) return response.writeHead(401).end();
   if (request.method === "POST") raw.push(body.toString());
   if (request.url === "/courier") return response.writeHead(202).end();
   const answer = await federation.fetch(
@@ -268,6 +274,9 @@ const actions = {
   },
   async received() {
     return { received };
+  },
+  async knocks() {
+    return { knocks };
   },
 };
 
