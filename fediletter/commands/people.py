@@ -143,11 +143,12 @@ def _tell(folder: Path, found: Intake, words: Words) -> None:
             _("The dates of this file can be read in two ways.")
             + " --dates day-first, --dates month-first"
         )
-    counts = {
-        name: getattr(report, name)
-        for name in ("source", "added", "known", "refused", "confirmed", "ended", "kept_out")
-    }
-    click.echo(_("{source}: {added} added, {known} known already, {refused} refused.", **counts))
+    counts = (
+        words.ngettext("{count} added", "{count} added", report.added),
+        words.ngettext("{count} known already", "{count} known already", report.known),
+        words.ngettext("{count} refused", "{count} refused", report.refused),
+    )
+    click.echo(_("{source}: {counts}.", source=report.source, counts=", ".join(counts)))
     for count, one, many in (
         (report.confirmed, "{count} was waiting and is subscribed now.",
          "{count} were waiting and are subscribed now."),

@@ -13,7 +13,7 @@ from datetime import datetime
 from fediletter.importing.cells import Refused, is_yes, labels_of, moment_of, text_of
 from fediletter.importing.files import Row, Sheet
 from fediletter.importing.providers import OWN, Source
-from fediletter.mail.addresses import Address, BadAddress, parse_address
+from fediletter.mail.addresses import Address, BadAddress, parse_address, parse_international
 from fediletter.settings import LANGUAGES
 
 COMPLAINT, GONE, LEFT, ACTIVE, PENDING = LEVELS = ("complaint", "gone", "left", "active", "pending")
@@ -96,7 +96,7 @@ class Decider:
             raise Refused("This person never subscribed there.")
         source = self._source
         cell = _Cells(row.cells, self._at)
-        address = _address(cell.first(source.email))
+        address = _address(cell.first(source.email), source)
         level = self._level(cell)
         ended = self._moment(cell, source.left_at) or self._moment(cell, source.gone_at)
         confirmed = self._moment(cell, source.confirmed)
@@ -183,13 +183,15 @@ class _Cells:
         return next((self.one(name) for name in names if name in self._at), "")
 
 
-def _address(text: str) -> Address:
+def _address(text: str, source: Source) -> Address:
+    # Whom we took with an accent before the @, our own list may bring back.
+    parse = parse_international if source is OWN else parse_address
     if not text:
         raise Refused("There is no address in this row.")
     if text[:1] == "=":
         raise Refused("There is a formula where the address should be.")
     try:
-        return parse_address(text)
+        return parse(text)
     except BadAddress as wrong:
         raise Refused(wrong.words) from wrong
 

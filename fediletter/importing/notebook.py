@@ -60,9 +60,7 @@ class Notebook:
 
     def refuse(self, file: str, line: int, text: str, reason: str) -> None:
         """A row is not taken."""
-        # Whoever puts in something else than an address shall not see all of it on a page.
-        shown = mask(text.replace("\0", "")[:_LONGEST]) if text else ""
-        refusal = Refusal(file, line, shown, reason)
+        refusal = Refusal(file, line, _shown(text.replace("\0", "")[:_LONGEST]), reason)
         self._refused.write(json.dumps(asdict(refusal)) + "\n")
         self.count_refused += 1
 
@@ -132,6 +130,11 @@ def refusals(folder: Path, *, limit: int | None = None) -> Iterator[Refusal]:
             if limit is not None and number >= limit:
                 return
             yield Refusal(**json.loads(line))
+
+
+def _shown(text: str) -> str:
+    """Enough to find the row again; what is no address may be anything, and only begins."""
+    return mask(text) if "@" in text else f"{text[:1]}…" if text else ""
 
 
 def _written(person: Person) -> str:

@@ -9,6 +9,7 @@ Sources: security.md EM-3; email.md TR-25, TR-26, OP-1; RFC 5321 §4.1.2, RFC 58
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 import idna
 
@@ -102,6 +103,7 @@ def _what_is_wrong(local: str) -> str:
     return "The part before the @ has a character that letters cannot be sent to."
 
 
+@lru_cache(4096)  # A list of a hundred thousand has a few large domains.
 def _domain(text: str) -> str:
     try:
         domain = idna.encode(text, uts46=True, transitional=False).decode("ascii")

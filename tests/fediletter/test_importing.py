@@ -97,7 +97,7 @@ async def test_a_list_is_looked_at_first_and_taken_in_with_its_proof(desk, shop)
     await shop.post(path, csrf=desk.csrf, action="take", **AGREED)
     page = await desk.finished(path)
 
-    assert "2 reprises, 0 déjà connues, 1 refusées" in page
+    assert "2 reprises, 0 déjà connue, 1 refusée" in page
     assert await desk.states() == {"ana@example.org": "active", "ben@example.org": "active"}
     ana = await person(shop, "ana@example.org")
     record = await shop.services.store.read(subscribers.consent_of, ana.id)

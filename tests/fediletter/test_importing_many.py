@@ -97,7 +97,7 @@ async def test_a_list_whose_process_is_killed_is_carried_on_by_the_next(place, t
         await until(done)
         await shop.log_in()
         page = (await shop.client.get(f"/desk/readers/import/{found.token}")).text
-    assert "5 495 reprises, 0 déjà connues, 5 refusées" in page.replace("\u00a0", " ").replace(
+    assert "5 495 reprises, 0 déjà connue, 5 refusées" in page.replace("\u00a0", " ").replace(
         "\u202f", " "
     )
     assert rows_of(url_of(data, environ)) == (5495, 5495, 2 * 5495, 5495)
@@ -117,7 +117,7 @@ async def test_a_list_whose_process_is_killed_while_it_reads_has_changed_nothing
     assert killed.returncode == -9
     assert rows_of(url_of(data, environ)) == (0, 0, 0, 0)
     again = run(*order, **environ)
-    assert (again.returncode, "5495 added" in again.stdout) == (0, True)
+    assert (again.returncode, "5,495 added" in again.stdout) == (0, True)
 
 
 @pytest.mark.slow
@@ -142,16 +142,13 @@ def test_two_hundred_thousand_rows_take_little_memory_and_come_out_again(place, 
 
     least = peak("subscribers", "import", str(few), *PROOF, out=tmp_path / "few")
     most = peak("subscribers", "import", str(many), *PROOF, out=tmp_path / "many")
-    again = peak("subscribers", "import", str(many), *PROOF, out=tmp_path / "again")
     away = peak("subscribers", "export", out=tmp_path / "export.csv")
 
-    assert "199790 added, 10 known already, 200 refused" in (tmp_path / "many").read_text()
-    assert "0 added, 199800 known already, 200 refused" in (tmp_path / "again").read_text()
+    assert "199,790 added, 10 known already, 200 refused" in (tmp_path / "many").read_text()
     with (tmp_path / "export.csv").open(encoding="utf-8", newline="") as file:
         assert sum(1 for _ in csv.reader(file)) == 199_801
-    print(f"\nMiB: {least} for 10, {most} for 200,000, {again} again, {away} out")  # noqa: T201
+    print(f"\nMiB: {least} for 10, {most} for 200,000, {away} out")  # noqa: T201
     assert most - least < 64
-    assert again - least < 64
     assert away - least < 64
     assert list((data / "imports").glob("*/people.db")) == []
 
