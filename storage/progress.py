@@ -8,7 +8,17 @@ import sqlalchemy as sa
 
 from storage.ids import PostId
 from storage.nudges import domain_of, of_post
-from storage.schema import activity, delivery, fan_out, lane, mailing, received, subscriber, worker
+from storage.schema import (
+    activity,
+    delivery,
+    fan_out,
+    lane,
+    mailing,
+    received,
+    subscriber,
+    tally,
+    worker,
+)
 from storage.store import Tx
 from storage.times import from_ms, to_ms
 
@@ -201,17 +211,25 @@ def mail_rest(tx: Tx) -> MailRest | None:
     return MailRest(row[0] or "", from_ms(row[1]), from_ms(next_at), int(waiting))
 
 
-def audience_sizes(tx: Tx, *, now: datetime) -> tuple[int, int]:
-    """Active subscribers, and how many of them take every letter."""
-    active = sa.and_(
-        subscriber.c.state == "active",
-        sa.or_(subscriber.c.paused_until.is_(None), subscriber.c.paused_until <= to_ms(now)),
+def reached(tx: Tx, post_id: PostId) -> tuple[int, int]:
+    """Readers who got the letter by mail, and servers of the fediverse that took it.
+
+    Corrections and edits reach the same again: each is counted once. Readers who were forgotten
+    since are still counted.
+    """
+    letters = sa.select(mailing.c.id).where(mailing.c.post_id == post_id, mailing.c.kind == "issue")
+    readers = sa.select(sa.func.count(delivery.c.subscriber_id.distinct())).where(
+        delivery.c.mailing_id.in_(letters), delivery.c.state == "delivered"
     )
-    row = tx.row(
-        sa.select(sa.func.count(), sa.func.count().filter(subscriber.c.all_topics)).where(active)
+    forgotten = sa.select(sa.func.coalesce(sa.func.sum(tally.c.delivered), 0)).where(
+        tally.c.mailing_id.in_(letters)
     )
-    assert row is not None  # noqa: S101 (an aggregate has one row)
-    return int(row[0]), int(row[1])
+    servers = (
+        sa.select(sa.func.count(delivery.c.lane_id.distinct()))
+        .join(activity, activity.c.id == delivery.c.activity_id)
+        .where(activity.c.post_id == post_id, delivery.c.state == "delivered")
+    )
+    return int(tx.scalar(readers)) + int(tx.scalar(forgotten)), int(tx.scalar(servers))
 
 
 def _in_doubt(tx: Tx) -> tuple[tuple[int, str], ...]:

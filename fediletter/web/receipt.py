@@ -46,6 +46,7 @@ async def receipt(request: Request) -> Response:
             "newsletter": get_newsletter(tx),
             "post": post,
             "progress": progress.progress_of(tx, post.id),
+            "reached": progress.reached(tx, post.id),
             "template": mailings.widest_template(tx, post.id),
         }
 

@@ -32,7 +32,8 @@ from fediletter.web.drafts import for_followers, post_id_of, topics_in, typed_fr
 from fediletter.web.forms import one, read_form
 from fediletter.web.login import at_desk, editors_too, session_at
 from fediletter.words import words
-from storage import posts, progress, topics
+from storage import posts, topics
+from storage.audiences import count_mail_readers
 from storage.errors import Conflict
 from storage.newsletters import Newsletter, get_newsletter
 from storage.posts import Draft, Post
@@ -67,7 +68,7 @@ async def _sheet(
     def look(tx: Tx) -> dict[str, Any]:
         return {
             "newsletter": get_newsletter(tx),
-            "audience": progress.audience_sizes(tx, now=now),
+            "mail_readers": count_mail_readers(tx, post.id, now=now),
             "by_topic": topics.readers_by_topic(tx),
             "topics": topics.all_topics(tx),
             "too_near": too_near(tx, post.id, now),
