@@ -134,6 +134,10 @@ def tidy(desk: Desk, *, now: datetime) -> None:
     store.submit(
         intakes.forget_intakes, states=("looked", "done", "failed"), before=now - _KEPT
     ).result()
+    for one in store.submit(intakes.under_way).result():
+        # Its machine is gone, or this is a restored backup: files of lists are in none.
+        if one.at < now - _UNDECIDED and not (desk.folder / one.token).is_dir():
+            _failed(desk, one, _gone())
     if not desk.folder.is_dir():
         return
     kept = store.submit(intakes.all_tokens).result()
@@ -180,7 +184,7 @@ def _read(desk: Desk, found: Intake, look: Look) -> Intake:
     except AppError as wrong:
         return _failed(desk, found, wrong)
     except (OSError, sqlite3.Error) as trouble:
-        return _failed(desk, found, _NO_ROOM if _is_full(trouble) else _gone(trouble))
+        return _failed(desk, found, _NO_ROOM if _is_full(trouble) else _gone())
     state = "writing" if wish.take else "looked"
     return _moved(
         desk, found.token, state=state, report=report.as_json(), done=0, total=report.people
@@ -201,7 +205,7 @@ def _write(desk: Desk, found: Intake, look: Look) -> Intake:
     wish, folder = Wish.from_json(found.wish), desk.folder / found.token
     report = Report(**found.report)
     if not (folder / PEOPLE).exists():
-        return _failed(desk, found, _gone(None))
+        return _failed(desk, found, _gone())
     try:
         desk.store.submit(make_topics, report, wish, now=look.now()).result()
     except AppError as wrong:
@@ -260,7 +264,7 @@ def _failed(desk: Desk, found: Intake, wrong: AppError) -> Intake:
 
 def _forget_people(folder: Path) -> None:
     """The file goes, and who stood in it; the refusals stay with the report."""
-    for path in folder.iterdir():
+    for path in folder.iterdir() if folder.is_dir() else ():
         if path.name not in (REFUSED, _LOCK):
             path.unlink(missing_ok=True)
 
@@ -273,7 +277,7 @@ def _is_full(trouble: BaseException) -> bool:
     return getattr(trouble, "errno", None) == 28 or "full" in str(trouble)
 
 
-def _gone(_trouble: BaseException | None) -> AppError:
+def _gone() -> AppError:
     return AppError(500, "The list could not be read to its end.", "Give the file once more.")
 
 

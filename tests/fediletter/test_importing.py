@@ -1,5 +1,6 @@
 """Lists that come in: nobody is lost, nobody is written to who left elsewhere, all is said."""
 
+import asyncio
 import csv
 import io
 import zipfile
@@ -595,6 +596,23 @@ async def test_a_list_may_be_dropped_and_then_nothing_of_it_is_left(desk, shop):
     assert (await shop.client.get("/desk/readers/import/nothing")).status_code == 404
 
 
+async def test_a_list_whose_file_is_nowhere_fails_after_a_day_and_says_what_to_do(desk, shop):
+    begun = datetime.now(UTC)
+
+    def restored(tx):
+        wish = importing.Wish(take=True).as_json()
+        intakes.add_intake(
+            tx, "0123456789abcdef", name="l.csv", wish=wish, total=9, founder_id=None, now=begun
+        )
+
+    await shop.services.store.write(restored)
+    path = "/desk/readers/import/0123456789abcdef"
+    for after, finished in ((timedelta(hours=23), False), (timedelta(hours=25), True)):
+        await asyncio.to_thread(importing.tidy, desk_of(shop.services), now=begun + after)
+        assert (await shop.client.get(f"{path}/state")).json()["finished"] is finished
+    assert "Donnez le fichier encore une fois." in (await shop.client.get(path)).text
+
+
 async def test_files_that_nobody_decided_about_and_old_reports_go(desk, shop):
     undecided, _ = await desk.look("email\nana@example.org\n")
     done, _ = await desk.look("email\nben@example.org\n")
@@ -603,8 +621,6 @@ async def test_files_that_nobody_decided_about_and_old_reports_go(desk, shop):
     now = datetime.now(UTC)
 
     async def tidied(after):
-        import asyncio
-
         await asyncio.to_thread(importing.tidy, desk_of(shop.services), now=now + after)
         return [(await shop.client.get(path)).status_code for path in (undecided, done)]
 

@@ -1,5 +1,6 @@
 """Two hundred thousand rows, a process that dies among them: whole in the end, in little memory."""
 
+import asyncio
 import csv
 import os
 import subprocess
@@ -171,8 +172,6 @@ async def test_a_thousand_people_cost_a_few_statements_and_one_commit(shop, tmp_
     def note(_connection, _cursor, statement, *_rest):
         if any(f" {table}" in statement for table in ("subscriber ", "consent ", "suppression ")):
             ran.append(statement.split("\n")[0][:60])
-
-    import asyncio
 
     await asyncio.to_thread(bring)
     (found,) = await shop.services.store.read(intakes.newest_intakes, limit=9)
