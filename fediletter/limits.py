@@ -40,10 +40,13 @@ AUDIO_BYTES = 120 << 20  # An hour and a half of speech at 192 kbit/s
 LIST_BYTES = 200 << 20  # IM-6
 IMAGE_PIXELS = 40_000_000  # L-51
 IMAGE_SIDE = 12_000  # L-52
+IMAGE_FRAMES = 200  # L-52
+IMAGE_FRAMES_PIXELS = 200_000_000  # L-52: of all frames together
 IMAGE_STORED_SIDE = 2560  # L-53
 IMAGE_CPU_SECONDS = 15  # L-54
 IMAGE_MEMORY_BYTES = 1 << 30  # L-54 says 512 MiB: too little for 40 million pixels
 MEDIA_QUOTA_BYTES = 5 << 30  # L-55
+UPLOADS_PER_PERSON = (200, timedelta(hours=1))  # L-55
 FREE_SPACE_BYTES = 500 << 20  # L-56
 
 SESSION_IDLE = timedelta(hours=8)  # L-60

@@ -18,6 +18,14 @@ RULES = [
     *(f"L-{number}" for number in (*range(20, 33), *range(40, 45))),
 ]
 
+# The desk, files, the site: sections 5, 6 and 8.
+RULES_OF_THE_WEB = [
+    *(f"WE-{number}" for number in range(1, 24)),
+    *(f"ME-{number}" for number in range(1, 10)),
+    *(f"PR-{number}" for number in range(1, 10)),
+    *(f"L-{number}" for number in (2, 5, *range(50, 57), *range(60, 66))),
+]
+
 
 @pytest.fixture(scope="module")
 def named() -> set[str]:
@@ -27,3 +35,7 @@ def named() -> set[str]:
 
 def test_every_rule_about_peers_has_a_test_that_names_it(named):
     assert [rule for rule in RULES if rule not in named] == []
+
+
+def test_every_rule_about_the_web_has_a_test_that_names_it(named):
+    assert [rule for rule in RULES_OF_THE_WEB if rule not in named] == []

@@ -91,6 +91,6 @@ def picture(seed: str, *, account: str, issuer: str) -> str:
 
     address = pyotp.TOTP(seed).provisioning_uri(name=account, issuer_name=issuer)
     svg: str = segno.make(address, micro=False).svg_inline(
-        scale=4, border=4, dark="#000", light="#fff", svgclass=None, lineclass=None
+        border=4, dark="#000", light="#fff", svgclass=None, lineclass=None, omitsize=True
     )
     return svg

@@ -17,6 +17,8 @@ from PIL import Image, ImageCms, ImageOps
 
 from fediletter.limits import (
     IMAGE_CPU_SECONDS,
+    IMAGE_FRAMES,
+    IMAGE_FRAMES_PIXELS,
     IMAGE_MEMORY_BYTES,
     IMAGE_PIXELS,
     IMAGE_SIDE,
@@ -25,6 +27,7 @@ from fediletter.limits import (
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
 WIDTHS = (1600, 960, 480)
+_TOO_MANY_MARKS = 5000
 
 
 class Unusable(Exception):
@@ -50,6 +53,9 @@ def convert(octets: bytes, target: Path) -> list[dict[str, object]]:
     image: Image.Image = Image.open(BytesIO(octets), formats=FORMATS)
     if image.width * image.height > IMAGE_PIXELS or max(image.size) > IMAGE_SIDE:
         raise Unusable("This image has too many pixels. Make it smaller first.")
+    frames = _frames(image, octets)
+    if frames > IMAGE_FRAMES or frames * image.width * image.height > IMAGE_FRAMES_PIXELS:
+        raise Unusable("This animation is too long. Take one picture of it.")
     image.load()
     image = _plain(ImageOps.exif_transpose(image))
     has_alpha = image.mode == "RGBA"
@@ -76,6 +82,16 @@ def convert(octets: bytes, target: Path) -> list[dict[str, object]]:
             }
         )
     return files
+
+
+def _frames(image: Image.Image, octets: bytes) -> int:
+    """How many frames, at least; none of them is decoded.
+
+    Counting those of a GIF walks through them one by one. Where the mark that begins a frame stands
+    so often that chance cannot have put it there, walking would only cost time.
+    """
+    marks = octets.count(b"\x00\x2c") if image.format == "GIF" else 0
+    return marks if marks > _TOO_MANY_MARKS else int(getattr(image, "n_frames", 1))
 
 
 def _plain(image: Image.Image) -> Image.Image:

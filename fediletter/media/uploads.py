@@ -23,11 +23,13 @@ from fediletter.limits import (
     IMAGE_CPU_SECONDS,
     MEDIA_QUOTA_BYTES,
     UPLOAD_BYTES,
+    UPLOADS_PER_PERSON,
 )
 from fediletter.newsletter.html import plain_name
 from storage.ids import FounderId, MediaId
 from storage.media import Media, Rendition, add_media, bytes_stored, delete_media
 from storage.store import Store
+from storage.throttles import hit
 
 NO_IMAGE = "This file is not an image that we can read."
 _NO_SOUND = "This file is not a sound that we can read: MP3, M4A or Ogg."
@@ -79,7 +81,7 @@ async def store_image(
     problem = _problem_with(upload)
     if problem:
         raise FormError({field: problem})
-    await _require_room(store, directory)
+    await _require_room(store, directory, founder_id, now)
     with tempfile.TemporaryDirectory(dir=directory, prefix=".upload-") as work:
         source = await _written(Path(work), upload.octets)
         answer = await _child("images", NO_IMAGE, str(source), work)
@@ -104,7 +106,7 @@ async def store_sound(
         raise FormError({field: "This file is too large: 120 MB at most."})
     if not upload.octets:
         raise FormError({field: "This file is empty."})
-    await _require_room(store, directory)
+    await _require_room(store, directory, founder_id, now)
     with tempfile.TemporaryDirectory(dir=directory, prefix=".upload-") as work:
         source = await _written(Path(work), upload.octets)
         answer = await _child("sound", _NO_SOUND, str(source))
@@ -145,11 +147,18 @@ def _problem_with(upload: Upload) -> str:
     return "" if says_nothing or declared in (mime, "image/jpg") else _DISAGREES
 
 
-async def _require_room(store: Store, directory: Path) -> None:
+async def _require_room(
+    store: Store, directory: Path, founder_id: FounderId | None, now: datetime
+) -> None:
     if shutil.disk_usage(directory).free < FREE_SPACE_BYTES:
         raise AppError(507, "There is no room left on the server.", "Make room, then try again.")
     if await store.read(bytes_stored) > MEDIA_QUOTA_BYTES:
         raise AppError(507, "All files together are too large.", "Delete some first.")
+    most, span = UPLOADS_PER_PERSON
+    if founder_id is not None and not await store.write(
+        hit, f"uploads:{founder_id}", most=most, span=span, now=now
+    ):
+        raise AppError(429, "These are many files at once.", "Go on in an hour.")
 
 
 async def _written(work: Path, octets: bytes) -> Path:

@@ -115,18 +115,24 @@ async def answer_reply(request: Request) -> Response:
 
 @editors_too
 async def own_answer(request: Request) -> Response:
-    """Correct an answer of ours, or take it back."""
+    """Correct an answer of ours, or take it back; what cannot be sent stays in its field."""
     services = services_of(request)
     form = await read_form(request)
     post_id = PostId(int(request.path_params["post_id"]))
     founder_id = session_at(request).founder.id
-    if one(form, "action") == "withdraw":
-        await answering.withdraw_answer(services, post_id, founder_id=founder_id)
-    else:
-        text = one(form, "text").replace("\r\n", "\n")
-        await answering.revise_answer(
-            services, post_id, text, version=version_in(form), founder_id=founder_id
-        )
+    text = one(form, "text").replace("\r\n", "\n")
+    try:
+        if one(form, "action") == "withdraw":
+            await answering.withdraw_answer(services, post_id, founder_id=founder_id)
+        else:
+            await answering.revise_answer(
+                services, post_id, text, version=version_in(form), founder_id=founder_id
+            )
+    except AppError as wrong:
+        if wrong.status not in (409, 422):
+            raise
+        typed = {"own_id": str(post_id), "text": text}
+        return await _answers(request, {"text": wrong.words}, typed, status=wrong.status)
     return RedirectResponse(_back(one(form, "back"), "/desk/answers"), 303)
 
 

@@ -1,5 +1,11 @@
 """What the list of deeds calls them: words for people, by the name in the database."""
 
+from collections.abc import Mapping
+
+from storage.audit import Entry
+from storage.ids import FounderId
+
+_OF_PEOPLE = frozenset({"login refused", "person invited", "person removed", "role changed"})
 _WORDS = {
     "account reset": "set a new password, all else taken off",
     "accept follower": "accepted a follower",
@@ -62,3 +68,15 @@ _WORDS = {
 def words_for(action: str) -> str:
     """The message id of a deed; its name when there are no words yet."""
     return _WORDS.get(action, action)
+
+
+def about_of(entry: Entry, people: Mapping[FounderId, str]) -> str:
+    """What a deed was about: ids, with the names of those who are still here, and facts."""
+    subject, _, more = entry.subject.partition(" ")
+    if entry.action in _OF_PEOPLE and subject.isdigit():
+        subject = people.get(FounderId(int(subject)), subject)
+    facts = [
+        " + ".join(value) if isinstance(value, list) else str(value)
+        for value in entry.detail.values()
+    ]
+    return " · ".join(part for part in (subject, more, *facts) if part)

@@ -85,7 +85,7 @@ class Guard:
             return
         refusal = self.refusal(scope)
         if refusal is not None:
-            await _answer(send, *refusal)
+            await _answer(send, *refusal, headers=self.fields_for(scope["path"]))
             return
         path: str = scope["path"]
         if self._has_moved(path, scope["headers"]):
@@ -299,11 +299,12 @@ def _is_in(address: str, networks: Iterable[IPNetwork]) -> bool:
     return any(parsed.version == block.version and parsed in block for block in networks)
 
 
-async def _answer(send: Send, status: int, body: bytes) -> None:
-    headers = [
+async def _answer(
+    send: Send, status: int, body: bytes, *, headers: list[tuple[bytes, bytes]]
+) -> None:
+    headers += [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),
-        (b"x-content-type-options", b"nosniff"),
     ]
     if status == 429:
         headers.append((b"retry-after", b"300"))

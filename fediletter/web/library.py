@@ -104,10 +104,9 @@ async def change(request: Request) -> Response:
     if one(form, "action") == "delete":
         try:
             await forget(services.store, services.settings.media, media_id)
-        except Conflict as used:
-            raise AppError(
-                409, "A letter shows this file.", "Take it out of the letter first."
-            ) from used
+        except Conflict:
+            words = "A letter shows this file. Take it out there first."
+            return await _library(request, {f"file-{media_id}": words}, {}, status=409)
         await services.store.write(
             audit.write,
             "delete media",

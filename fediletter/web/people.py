@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from fediletter.errors import AppError
 from fediletter.founders import door, people
 from fediletter.mail.addresses import BadAddress, parse_address
-from fediletter.web.audit_words import words_for
+from fediletter.web.audit_words import about_of, words_for
 from fediletter.web.context import services_of
 from fediletter.web.desk import desk_page
 from fediletter.web.forms import cursor, one, read_form
@@ -142,4 +142,6 @@ async def audit_page(request: Request) -> Response:
         }
 
     found = await services_of(request).store.read(look)
-    return desk_page(request, "audit.html", size=_PAGE, words_for=words_for, **found)
+    return desk_page(
+        request, "audit.html", size=_PAGE, words_for=words_for, about_of=about_of, **found
+    )

@@ -9,7 +9,6 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from fediletter.errors import AppError
 from fediletter.inbound import parked
 from fediletter.web.census import census_of
 from fediletter.web.chart import chart_of
@@ -29,6 +28,10 @@ _STATES = ("all", "active", "pending", "left", "suppressed")
 @at_desk
 async def readers(request: Request) -> Response:
     """Subscribers or followers, with search and filters; and how many they became."""
+    return await _readers(request)
+
+
+async def _readers(request: Request, problem: str = "", *, status: int = 200) -> Response:
     services = services_of(request)
     channel = choice(request, "channel", ("mail", "fediverse"))
     state = choice(request, "state", _STATES)
@@ -58,6 +61,8 @@ async def readers(request: Request) -> Response:
     return desk_page(
         request,
         "readers.html",
+        status=status,
+        problem=problem,
         channel=channel,
         state=state,
         states=_STATES,
@@ -77,9 +82,7 @@ async def decide(request: Request) -> Response:
     ids = [int(it) for it in chosen if isinstance(it, str) and re.fullmatch("[0-9]{1,18}", it)]
     action = one(form, "action")
     if action not in ("accept", "refuse") or not ids:
-        raise AppError(
-            422, "Choose whom to accept or to refuse.", "Go back, reload, send it again."
-        )
+        return await _readers(request, "Choose whom to accept or to refuse.", status=422)
     await parked.decide(
         services_of(request),
         ids,

@@ -1,0 +1,230 @@
+"""How large, how many, how hostile: files at each limit and one beyond (L-50 to L-56)."""
+
+import io
+import re
+import resource
+import struct
+import time
+import zlib
+from collections import namedtuple
+from datetime import timedelta
+
+import pytest
+from PIL import Image
+
+from fediletter import limits
+from fediletter.founders.passwords import problem_with
+from fediletter.media import images, uploads
+from fediletter.media.uploads import Upload, store_image
+from storage.throttles import hit
+from tests.fediletter.test_desk import picture
+from tests.fediletter.test_desk_media import nothing_is_kept, send
+
+
+def work_seconds() -> float:
+    """What this process and its ended children have computed: a busy machine makes it no longer."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime
+
+
+def animation(kind: str, frames: int, size=(40, 30)) -> bytes:
+    out = io.BytesIO()
+    pictures = [
+        Image.new("RGB", size, (n * 53 % 256, n * 91 % 256, n % 256)) for n in range(frames)
+    ]
+    pictures[0].save(out, kind, save_all=True, append_images=pictures[1:], lossless=True)
+    return out.getvalue()
+
+
+def endless_gif(octets: int) -> bytes:
+    """A GIF of as many one-pixel frames as fit."""
+    frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
+    head = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + bytes(6) + b"\x00"
+    return head + frame * ((octets - len(head)) // len(frame)) + b"\x3b"
+
+
+def flat_png(width: int, height: int) -> bytes:
+    """A PNG that says this size and holds as much as it takes, in few octets."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+
+    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    body = zlib.compress(bytes((width // 8 + 2) * height))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+@pytest.mark.rule("L-50")
+async def test_ten_mebibytes_are_taken_and_no_octet_more(shop):
+    octets = picture()
+    fits = octets + bytes(limits.UPLOAD_BYTES - len(octets))
+
+    assert (await send(shop, fits))[0].status_code == 303
+    began = work_seconds()
+    answer, _ = await send(shop, fits + b"\0")
+
+    assert work_seconds() - began < 1
+    assert answer.status_code == 422
+    assert "10" in re.search(r'id="p-image">([^<]+)', answer.text)[1]
+
+
+@pytest.mark.rule("L-51")
+@pytest.mark.rule("L-52")
+@pytest.mark.parametrize(
+    ("width", "height", "taken"),
+    [
+        (8000, 5000, True),
+        (8000, 5001, False),
+        (12_000, 10, True),
+        (12_001, 10, False),
+        (10, 12_001, False),
+    ],
+)
+def test_pixels_and_sides_are_counted_before_anything_is_decoded(
+    tmp_path, monkeypatch, width, height, taken
+):
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("decoded"))
+    octets = flat_png(width, height)
+
+    began = time.monotonic()
+    with pytest.raises(pytest.fail.Exception if taken else images.Unusable):
+        images.convert(octets, tmp_path)
+
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.rule("L-52")
+@pytest.mark.parametrize("kind", ["GIF", "WEBP"])
+def test_two_hundred_frames_are_taken_and_no_more(tmp_path, kind):
+    assert images.convert(animation(kind, limits.IMAGE_FRAMES), tmp_path)
+    with pytest.raises(images.Unusable):
+        images.convert(animation(kind, limits.IMAGE_FRAMES + 1), tmp_path)
+
+
+@pytest.mark.rule("L-52")
+def test_the_pixels_of_all_frames_count_together(tmp_path):
+    side = 4000  # 16 million pixels: twelve fit, thirteen do not.
+    few = animation("GIF", 12, (side, side))
+    image = Image.open(io.BytesIO(few))
+    assert images._frames(image, few) * side * side <= limits.IMAGE_FRAMES_PIXELS
+    with pytest.raises(images.Unusable):
+        images.convert(animation("GIF", 13, (side, side)), tmp_path)
+
+
+@pytest.mark.rule("L-53")
+def test_no_stored_side_is_wider_than_a_page_needs(tmp_path):
+    files = images.convert(picture(size=(4000, 3000)), tmp_path)
+
+    widths = [int(str(one["width"])) for one in files]
+    assert widths[0] == limits.IMAGE_STORED_SIDE == 2560
+    assert widths == sorted(widths, reverse=True)
+
+
+HOSTILE = {
+    "html in front": (b"<!DOCTYPE html><script>" + picture(), "a.jpg"),
+    "svg": (b'<?xml version="1.0"?><svg onload="x"/>', "a.jpg"),
+    "gif that is a script": (b"GIF89a=1;alert(1);//", "a.gif"),
+    "zip as png": (b"\x89PNG\r\n\x1a\nPK\x03\x04", "a.png"),
+    "truncated jpeg": (picture()[:400], "a.jpg"),
+    "truncated png": (picture("PNG")[:100], "a.png"),
+    "truncated webp": (picture("WEBP")[:60], "a.webp"),
+    "bomb of pixels": (flat_png(12_000, 12_000), "a.png"),
+    "bomb of frames": (endless_gif(limits.UPLOAD_BYTES - 100), "a.gif"),
+    "bomb of text": (
+        b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\x0dIHDR" + bytes(17) + b"\xff\xff\xff\xffzTXt",
+        "a.png",
+    ),
+    "tiff inside jpeg": (b"\xff\xd8\xff\xe1\xff\xffExif\0\0II*\0" + b"\xff" * 200, "a.jpg"),
+    "empty": (b"", "a.jpg"),
+}
+
+
+@pytest.mark.rule("ME-1")
+@pytest.mark.rule("ME-5")
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_a_hostile_file_is_refused_in_a_second_with_a_reason(shop, name):
+    octets, file = HOSTILE[name]
+    kind = file.rpartition(".")[2].replace("jpg", "jpeg")
+    shop.csrf = await shop.log_in()
+    began = work_seconds()
+
+    answer, _ = await send(shop, octets, name=file, declared=f"image/{kind}")
+
+    seconds = work_seconds() - began
+    assert answer.status_code == 422
+    assert re.search(r'id="p-image">[^<]{10,}', answer.text), "a reason beside the field"
+    assert 'value="Un sac"' in answer.text, "what was typed is kept"
+    assert seconds < 1, seconds
+    assert await nothing_is_kept(shop)
+
+
+@pytest.mark.rule("ME-6")
+@pytest.mark.rule("L-54")
+async def test_a_child_that_takes_too_long_is_ended(shop, monkeypatch, tmp_path):
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o700)
+    monkeypatch.setattr(uploads.sys, "executable", str(slow))
+    monkeypatch.setattr(uploads, "IMAGE_CPU_SECONDS", -4.5)
+
+    answer, seconds = await send(shop, picture())
+
+    assert answer.status_code == 422
+    assert seconds < 5
+    assert await nothing_is_kept(shop)
+    assert limits.IMAGE_CPU_SECONDS == 15
+
+
+@pytest.mark.rule("L-55")
+async def test_two_hundred_files_an_hour_and_so_much_in_all(shop, monkeypatch):
+    assert (200, timedelta(hours=1)) == limits.UPLOADS_PER_PERSON
+    assert limits.MEDIA_QUOTA_BYTES == 5 << 30
+    now = shop.services.clock.now()
+    for _ in range(199):
+        await shop.services.store.write(
+            hit, "uploads:1", most=200, span=limits.UPLOADS_PER_PERSON[1], now=now
+        )
+
+    assert (await send(shop, picture()))[0].status_code == 303
+    answer, _ = await send(shop, picture())
+
+    assert answer.status_code == 422
+    assert "beaucoup de fichiers" in answer.text
+
+
+@pytest.mark.rule("L-56")
+async def test_below_the_floor_of_free_space_nothing_is_stored(shop, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    upload = Upload(picture(), "a.jpg", "image/jpeg")
+
+    async def store():
+        now = shop.services.clock.now()
+        return await store_image(shop.services.store, shop.settings.media, upload, now=now)
+
+    free = limits.FREE_SPACE_BYTES
+    monkeypatch.setattr(uploads.shutil, "disk_usage", lambda _: usage(1 << 40, 0, free - 1))
+    with pytest.raises(uploads.AppError) as full:
+        await store()
+    assert full.value.status == 507
+    assert await nothing_is_kept(shop)
+
+    monkeypatch.setattr(uploads.shutil, "disk_usage", lambda _: usage(1 << 40, 0, free))
+    assert await store()
+
+
+@pytest.mark.rule("L-64")
+@pytest.mark.parametrize(
+    ("password", "fits"),
+    [
+        ("abcdefghijk", False),
+        ("abcdefghijkl", True),
+        ("abcd" * 256, True),
+        ("abcd" * 256 + "e", False),
+        ("motdepasse123", False),
+        ("aaaaaaaaaaaaaaaa", False),
+        ("une phrase entière, avec des espaces", True),
+    ],
+)
+def test_a_password_has_twelve_to_1024_characters_and_is_not_a_common_one(password, fits):
+    assert (problem_with(password) is None) is fits
