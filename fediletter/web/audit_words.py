@@ -1,20 +1,28 @@
 """What the list of deeds calls them: words for people, by the name in the database."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from storage.audit import Entry
 from storage.ids import FounderId
 
 _OF_PEOPLE = frozenset({"login refused", "person invited", "person removed", "role changed"})
+_PROOFS = {
+    "password": "password",
+    "code": "code of the telephone",
+    "recovery": "recovery code",
+    "passkey": "passkey",
+}
 _WORDS = {
-    "account reset": "set a new password, all else taken off",
     "accept follower": "accepted a follower",
+    "account reset": "set a new password, all else taken off",
+    "agenda: draft": "made a draft of a subject",
     "alert": "warned the founders",
     "alias": "named another account as its own",
     "answer": "answered a reader",
     "answer edited": "corrected an answer",
     "answer withdrawn": "took an answer back",
     "approve": "showed an answer",
+    "ask to show": "asked a writer whether a mail may be shown",
     "backup": "made a backup",
     "block": "blocked",
     "codes off": "switched codes off",
@@ -59,24 +67,31 @@ _WORDS = {
     "settings": "changed the settings",
     "settle report": "settled a report",
     "stop": "stopped a letter",
+    "take in": "took in what had come to nothing",
     "try again": "tried deliveries again",
     "unblock": "lifted a block",
     "withdraw": "withdrew a letter",
+    "writer agrees": "agreed that a mail is shown",
+    "writer withdraws": "took back the consent to show a mail",
 }
 
 
 def words_for(action: str) -> str:
     """The message id of a deed; its name when there are no words yet."""
+    if action.startswith("agenda: "):
+        return _WORDS.get(action, "changed a subject of the agenda")
     return _WORDS.get(action, action)
 
 
-def about_of(entry: Entry, people: Mapping[FounderId, str]) -> str:
+def about_of(entry: Entry, people: Mapping[FounderId, str], gettext: Callable[[str], str]) -> str:
     """What a deed was about: ids, with the names of those who are still here, and facts."""
-    subject, _, more = entry.subject.partition(" ")
+    subject, _, role = entry.subject.partition(" ")
     if entry.action in _OF_PEOPLE and subject.isdigit():
-        subject = people.get(FounderId(int(subject)), subject)
+        subject = people.get(FounderId(int(subject))) or subject
     facts = [
-        " + ".join(value) if isinstance(value, list) else str(value)
+        " + ".join(gettext(_PROOFS.get(one, one)) for one in value)
+        if isinstance(value, list)
+        else str(value)
         for value in entry.detail.values()
     ]
-    return " · ".join(part for part in (subject, more, *facts) if part)
+    return " · ".join(part for part in (subject, gettext(role), *facts) if part)

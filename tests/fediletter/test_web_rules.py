@@ -413,5 +413,5 @@ def test_what_takes_posts_without_a_session_is_this_list_and_holds_no_hook():
     assert not [path for path in open_to_all if "hook" in path]
     for path in open_to_all - desk:
         assert path.startswith("/ap/") or "{token" in path or path in (
-            "/subscribe", "/preferences", "/agenda/propose", "/agenda/vote",
+            "/subscribe", "/preferences", "/agenda", "/agenda/propose", "/agenda/vote",
         ), path  # fmt: skip
