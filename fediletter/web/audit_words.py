@@ -89,7 +89,7 @@ def about_of(entry: Entry, people: Mapping[FounderId, str], gettext: Callable[[s
     if entry.action in _OF_PEOPLE and subject.isdigit():
         subject = people.get(FounderId(int(subject))) or subject
     facts = [
-        " + ".join(gettext(_PROOFS.get(one, one)) for one in value)
+        " + ".join(gettext(_PROOFS.get(str(one), str(one))) for one in value)
         if isinstance(value, list)
         else str(value)
         for value in entry.detail.values()
