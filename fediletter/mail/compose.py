@@ -21,6 +21,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 
 from fediletter.mail.quoted import quoted, soft_rows
+from fediletter.mail.text import paragraphs
 
 TO, MESSAGE_ID, DATE = "to", "message-id", "date"
 UNSUBSCRIBE, PREFERENCES, LEAVE = "unsubscribe", "preferences", "leave"
@@ -234,7 +235,7 @@ def compose_plain(
     head = head.replace(b"slot-message-id@slot.invalid", message_id.encode("ascii"))
     head = head.replace(b"slot-answered@slot.invalid", answers.encode("ascii", "ignore"))
     # The last line ends too: a final dot behind it would be part of it (EM-4).
-    return head + b"\r\n" + quoted(text.rstrip("\r\n") + "\n")
+    return head + b"\r\n" + quoted(paragraphs(text.rstrip("\r\n")) + "\n")
 
 
 def new_message_id(domain: str) -> str:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from fediletter.mail.compose import PREFERENCES_HERE, UNSUBSCRIBE_HERE
 from fediletter.mail.text import text_of, wrapped
+from fediletter.newsletter.html import SafeHtml
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _html = Environment(
@@ -32,11 +34,11 @@ _text = Environment(
 
 @dataclass(frozen=True, slots=True)
 class LetterContent:
-    """What a letter says. `body_html` is sanitised; all else is plain text or an address."""
+    """What a letter says. `body_html` is HTML; all else is plain text or an address."""
 
     title: str
     summary: str
-    body_html: str
+    body_html: SafeHtml | Markup  # A plain text would be shown with its tags.
     language: str
     newsletter: str
     sender: str

@@ -24,6 +24,14 @@ def wrapped(text: str) -> str:
     return "\n".join(_wrap(text, _WIDTH, "", ""))
 
 
+def paragraphs(text: str) -> str:
+    """Plain text in lines of at most 72 columns; what stands alone on a line stays so."""
+    return "\n".join(
+        wrapped(line) if len(line) > _WIDTH and not line.startswith(">") else line
+        for line in text.split("\n")
+    )
+
+
 def text_of(markup: str) -> str:
     """The same content in the same order, as plain text.
 
@@ -108,8 +116,8 @@ class _Reader(HTMLParser):
         elif tag == "blockquote":
             self._flush("p")
             self._quotes = max(0, self._quotes - 1)
-            if self._out and self._out[-1] == ">":
-                self._out[-1] = ""
+            if self._out and self._out[-1] == "> " * self._quotes + ">":
+                self._out[-1] = ("> " * self._quotes).rstrip()
         elif tag in ("td", "th", "tr", "table"):
             self._end_of_table(tag)
         elif tag in _BLOCKS:
@@ -175,7 +183,7 @@ class _Reader(HTMLParser):
             return
         if tag == "pre":
             self._put([f"    {line}" for line in content.rstrip("\n").split("\n")])
-        elif tag in ("h1", "h2"):
+        elif tag in ("h1", "h2", "h3"):
             lines = self._wrapped(content.strip(" \n"), "")
             self._put([*lines, ("=" if tag == "h1" else "-") * max(map(len, lines))])
         else:

@@ -7,8 +7,10 @@ Sources: issue 4.3; email.md HD-16; RE-11, RE-12.
 """
 
 import asyncio
-import html
+from collections.abc import Callable
 from datetime import UTC, timedelta
+
+from markupsafe import Markup
 
 from fediletter.errors import AppError
 from fediletter.links import Links
@@ -67,14 +69,26 @@ async def compose_variant(
     letter, found = await services.store.read(look)
     shown = [post for post in found if post.state == "published"] or found
     subject, raw = await asyncio.to_thread(
-        _compose, shown, letter, services.links, services.settings, language
+        compose_digest, shown, letter, services.links, services.settings, language
     )
     return await services.store.write(digests.keep_template, mailing_id, name, subject, raw)
 
 
-def _compose(
+def compose_digest(
     shown: list[Post], letter: Newsletter, links: Links, settings: Settings, language: str
 ) -> tuple[str, bytes]:
+    """Subject and composed template of a digest.
+
+    Args:
+        shown: Its letters, the oldest first; at least one.
+        letter: Who sends it.
+        links: Our addresses.
+        settings: The settings.
+        language: Of the reader.
+
+    Raises:
+        AppError: The sender's name cannot be sent.
+    """
     _ = words(language).gettext
     published = shown[0].published_at
     assert published is not None  # noqa: S101 (only published letters are listed)
@@ -82,7 +96,7 @@ def _compose(
     content = LetterContent(
         title=subject,
         summary=_summary(shown, language),
-        body_html="\n".join(_entry(post, links, _("Read this letter")) for post in shown),
+        body_html=Markup("\n").join(_entry(post, links, _) for post in shown),
         language=language,
         newsletter=letter.title,
         sender=letter.sender_name or letter.title,
@@ -121,16 +135,18 @@ def _summary(shown: list[Post], language: str) -> str:
     return words(language).ngettext("{count} letter", "{count} letters", len(shown))
 
 
-def _entry(post: Post, links: Links, read: str) -> str:
+def _entry(post: Post, links: Links, translate: Callable[..., str]) -> Markup:
     """A letter in the list: title, teaser, link whose words say where it leads (HT-19)."""
-    url = html.escape(links.letter(post.slug))
-    title = html.escape(_typeset(post.title, post.language))
-    parts = [f'<h2 lang="{post.language}">{title}</h2>']
+    title = _typeset(post.title, post.language)
+    parts = [Markup('<h2 lang="{}">{}</h2>').format(post.language, title)]
     if post.summary:
-        summary = html.escape(_typeset(post.summary, post.language))
-        parts.append(f'<p lang="{post.language}">{summary}</p>')
-    parts.append(f'<p><a href="{url}">{html.escape(read)}: {title}</a></p>')
-    return "\n".join(parts)
+        summary = _typeset(post.summary, post.language)
+        parts.append(Markup('<p lang="{}">{}</p>').format(post.language, summary))
+    words_of_link = translate("Read “{title}” on the web", title=title)
+    parts.append(
+        Markup('<p><a href="{}">{}</a></p>').format(links.letter(post.slug), words_of_link)
+    )
+    return Markup("\n").join(parts)
 
 
 def _typeset(text: str, language: str) -> str:

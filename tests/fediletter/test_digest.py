@@ -1,6 +1,7 @@
 """The monthly digest: instead of letters, once, with a reader's own topics."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -91,6 +92,8 @@ async def test_who_asked_for_a_month_at_a_time_gets_one_digest_and_no_letter(sho
     assert digest.text.index("Du lin") < digest.text.index("Du cuir")
     assert "Une accroche sur le lin." in digest.text
     assert f"{shop.base_url}/letters/du-cuir" in digest.text
+    assert re.search(r"<h2[^>]*>Du lin</h2>", digest.html)
+    assert "&lt;" not in digest.html
     assert len(mails(shop, BO)) == 2
 
 

@@ -83,9 +83,9 @@ def content(**changes) -> LetterContent:
 def test_both_parts_say_who_writes_and_end_with_the_ways_out():
     html, text = render_letter(content(), str)
 
-    head = text.split("\n\n")[0].splitlines()
-    assert head[0] == "Été & lin"
-    assert head[-1] == "https://shop.example/letters/ete"
+    title, web = text.split("\n\n")[:2]
+    assert title == "Été & lin\n========="
+    assert web.splitlines()[-1] == "https://shop.example/letters/ete"
     body, _, footer = text.partition("\n-- \n")
     assert UNSUBSCRIBE_HERE not in body
     for part in (html, footer):
