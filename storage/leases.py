@@ -32,7 +32,9 @@ _NOT_PAUSED = sa.text(
     "NOT EXISTS (SELECT 1 FROM mailing"
     " WHERE mailing.id = delivery.mailing_id AND mailing.paused_at IS NOT NULL)"
 )
+# As the partial index says it, word for word: otherwise SQLite reads the whole table.
 _STILL_OPEN = sa.text("delivery.state IN ('waiting', 'started', 'uncertain')")
+_EARLIER_OPEN = sa.text("earlier.state IN ('waiting', 'started', 'uncertain')")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,7 @@ def errands_of(
         sa.select(earlier.c.id)
         .where(
             earlier.c.lane_id == delivery.c.lane_id,
+            _EARLIER_OPEN,
             earlier.c.state == "waiting",
             earlier.c.object_uri == delivery.c.object_uri,
             earlier.c.inbox_id == delivery.c.inbox_id,
@@ -202,6 +205,7 @@ def errands_of(
         )
         .where(
             delivery.c.lane_id.in_(lane_ids),
+            _STILL_OPEN,
             delivery.c.state == "waiting",
             delivery.c.not_before <= to_ms(now),
             sa.not_(held_back),
