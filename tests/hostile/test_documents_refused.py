@@ -7,12 +7,16 @@ seen from the door: a signed Follow whose key cannot be had leaves the database 
 import asyncio
 import gzip
 import json
+import ssl
 
 import pytest
 import pytest_asyncio
 from starlette.responses import Response
 
-from tests.federation.peer import TYPE
+from federation.addresses import NetworkPolicy
+from tests.federation.peer import TYPE, Peer
+from tests.hostile.test_object_threats import HOSTILE
+from tests.peers.certificates import make_certificates
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -186,12 +190,65 @@ async def test_a_server_that_never_answers_leaves_nothing(siege, monkeypatch):
     assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
 
 
+@pytest.mark.rule("FE-9")
+@pytest.mark.usefixtures("unchanged")
+async def test_outside_of_laboratories_another_port_than_443_leaves_nothing(siege, monkeypatch):
+    public = NetworkPolicy(user_agent="test", own_hosts=frozenset({"news.shop.example"}))
+    monkeypatch.setattr(siege.shop.services.network, "policy", public)
+    asked = len(siege.connected)
+
+    for place in ("https://good.peer.net:8443/x", "https://good.peer.net:22/x", "http://p.net/x"):
+        ana = Peer(place)
+        assert (await siege.send(ana, siege.follow(ana))).status_code == 401
+    assert len(siege.connected) == asked
+
+
+@pytest.mark.rule("FE-18")
+@pytest.mark.usefixtures("unchanged")
+async def test_a_certificate_that_nobody_trusts_leaves_nothing(siege, tmp_path, monkeypatch):
+    _, certificate, key = make_certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    heard = []
+
+    async def listen(reader, _writer):
+        heard.append(await reader.read())
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    ana = Peer(f"https://tls.peer.example:{port}/users/x")
+    async with server:
+        answer = await siege.send(ana, siege.follow(ana))
+
+    assert answer.status_code == 503
+    assert [one for one in heard if one] == [], "nothing was said over it"
+    siege.connected.remove(f"127.0.0.1:{port}")
+
+
+@pytest.mark.rule("IN-18")
+@pytest.mark.rule("L-9")
+async def test_ids_that_are_too_long_are_not_cut_but_refused(siege):
+    letter, ana = await siege.letter(), siege.somebody()
+    for number, length in enumerate((2048, 2049)):
+        base = f"{ana.id}/notes/"
+        note = siege.note(ana, letter, id=base + str(number) * (length - len(base)))
+        create = siege.activity(ana, "Create", note)
+        if length == 2049:
+            await siege.ignored(siege.send(ana, create))
+        else:
+            assert (await siege.send(ana, create)).status_code == 202
+            assert await siege.outcome(create) == ("done", None)
+
+
 @pytest.mark.rule("HT-1")
+@pytest.mark.rule("HT-3")
+@pytest.mark.rule("HT-4")
+@pytest.mark.rule("HT-6")
 @pytest.mark.rule("HT-8")
 async def test_to_look_at_what_strangers_wrote_changes_nothing_and_asks_nobody(siege):
     """Pages, feeds and documents with a hostile answer below the letter."""
     letter, ana = await siege.letter(), siege.somebody()
-    note = siege.note(ana, letter, content="<script>a()</script><img src=http://t.example/p.gif>")
+    note = siege.note(ana, letter, content=HOSTILE)
     assert (await siege.send(ana, siege.activity(ana, "Create", note))).status_code == 202
     await siege.shop.log_in()
     before, asked = await siege.state(), len(siege.fetched)
@@ -199,8 +256,8 @@ async def test_to_look_at_what_strangers_wrote_changes_nothing_and_asks_nobody(s
     for path in ("/", "/letters/du-lin", "/feed.atom", "/desk/answers?state=all"):
         page = await siege.shop.client.get(path)
         assert page.status_code == 200
-        assert "<script>a()" not in page.text
-        assert "t.example/p.gif" not in page.text or "<img src=http://t" not in page.text
+        for active in ("<script>alert", "onerror", "<iframe", "track.example/p.gif", "javascript:"):
+            assert active not in page.text
 
     after = [line for line in await siege.state() if not line.startswith("session: ")]
     assert after == [line for line in before if not line.startswith("session: ")]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import subprocess
 from collections.abc import AsyncIterator
@@ -20,8 +21,11 @@ def installed() -> Path:
     """The Node that npm carries, with Fedify beside it; installed at the first use."""
     npm = need("npm")
     node = FOLDER / "node_modules" / ".bin" / "node"
-    if not node.exists():
-        subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=FOLDER, check=True)
+    # Tests that run side by side wait for one of them to install it.
+    with (FOLDER / "package-lock.json").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not node.exists():
+            subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=FOLDER, check=True)
     return node
 
 
