@@ -240,11 +240,9 @@ class Session:
             current = await self._begin_next(courier, after_refusal=False)
             while current is not None:
                 refusal = await self._begun(current)
-                if isinstance(refusal, _Silence):
-                    await courier.advance(ended, None)
-                    ended = (current, Later(refusal.reason, is_silence=True))
                 if isinstance(refusal, Halt):
-                    return None if self._may_go_on(refusal) else refusal
+                    finished, ended = ended, None
+                    return await self._halted(courier, finished, current, refusal)
                 if refusal is not None:
                     # Recorded before anything else is asked for: the caller would offer it again.
                     await courier.advance(ended, None)
@@ -273,9 +271,15 @@ class Session:
                 await courier.advance(ended, None)
         return None
 
-    def _may_go_on(self, halt: Halt) -> bool:
-        """Whether a new session is worth a try: this one has carried something."""
-        return isinstance(halt, _NewSession) or (isinstance(halt, _Silence) and self._carried)
+    async def _halted(
+        self, courier: Courier, ended: tuple[Envelope, Result] | None, at: Envelope, halt: Halt
+    ) -> Halt | None:
+        """The session is over at this envelope; None if another may be opened at once."""
+        await courier.advance(ended, None)
+        if isinstance(halt, _Silence):
+            await courier.advance((at, Later(halt.reason, is_silence=True)), None)
+            return None if self._carried else halt
+        return None if isinstance(halt, _NewSession) else halt
 
     @property
     def _pipelines(self) -> bool:
