@@ -24,6 +24,7 @@ from storage.wakeup import LANES
 
 _DRAIN = 20  # Deliveries of one lane taken at a time.
 _FREED_TOO_OFTEN = 3  # Leases lost in a row: something here kills workers.
+_SUSPECT = _FREED_TOO_OFTEN - 1
 _DAY_MS = 86_400_000
 # Written out: an expanding list cannot be used with many parameter sets at a time.
 _TO_DO = sa.text("delivery.state IN ('waiting', 'uncertain')")
@@ -124,16 +125,26 @@ def claim(
         now: The time.
         scheme_since: A signature scheme remembered from before is forgotten.
     """
+    due = sa.and_(
+        lane.c.ready_at <= to_ms(now),
+        lane.c.leased_by.is_(None),
+        lane.c.parked_at.is_(None),
+        lane.c.kind == kind,
+    )
+    # A lane that would be parked next is drained beside no other such: whoever dies then, dies of
+    # what is in it, and those that were held when it killed the last worker prove their innocence.
+    other = lane.alias("other")
+    held = sa.exists().where(other.c.leased_by == worker, other.c.freed >= _SUSPECT)
+    first = sa.select(sa.func.min(lane.c.id)).where(due, lane.c.freed >= _SUSPECT)
+    clear = sa.or_(
+        lane.c.freed < _SUSPECT,
+        sa.and_(lane.c.id == first.correlate(None).scalar_subquery(), sa.not_(held)),
+    )
     # In a CTE on purpose: as a plain sub-select PostgreSQL may run it more than once and lease
     # more than `limit`.
     ready = (
         sa.select(lane.c.id)
-        .where(
-            lane.c.ready_at <= to_ms(now),
-            lane.c.leased_by.is_(None),
-            lane.c.parked_at.is_(None),
-            lane.c.kind == kind,
-        )
+        .where(due, clear)
         .order_by(lane.c.urgent.desc(), lane.c.ready_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -430,25 +441,43 @@ def free_lanes_of(tx: Tx, worker: WorkerId, *, uncertain_at: datetime, now: date
         sa.select(lane.c.id).where(lane.c.leased_by == worker).order_by(lane.c.id).with_for_update()
     )
     lanes = [LaneId(row[0]) for row in rows]
-    _free(tx, lanes, uncertain_at=uncertain_at, now=now, lost=1)
+    _free(tx, lanes, uncertain_at=uncertain_at, ready_at=now, now=now, lost=1)
     return len(lanes)
 
 
 def let_go(
-    tx: Tx, claims: Sequence[Claim], *, uncertain_at: datetime, now: datetime
+    tx: Tx,
+    claims: Sequence[Claim],
+    *,
+    uncertain_at: datetime,
+    now: datetime,
+    rest: timedelta = timedelta(),
 ) -> Sequence[LaneId]:
-    """What happened in these lanes could not be recorded (the database was away): begin anew.
+    """What happened in these lanes is not recorded (the database was away): begin anew.
 
     Lanes that somebody else holds by now are left alone. Mail in mid-air becomes uncertain.
+
+    Args:
+        tx: The transaction.
+        claims: The lanes.
+        uncertain_at: When mail that may have arrived is sent once more.
+        now: The time.
+        rest: Begin after this.
     """
     held = _held(tx, [Report(one.lane_id, one.term) for one in claims])
     mine = [one.lane_id for one in claims if held.get(one.lane_id) == one.term]
-    _free(tx, mine, uncertain_at=uncertain_at, now=now, lost=0)
+    _free(tx, mine, uncertain_at=uncertain_at, ready_at=now + rest, now=now, lost=0)
     return mine
 
 
 def _free(
-    tx: Tx, lanes: Sequence[LaneId], *, uncertain_at: datetime, now: datetime, lost: int
+    tx: Tx,
+    lanes: Sequence[LaneId],
+    *,
+    uncertain_at: datetime,
+    ready_at: datetime,
+    now: datetime,
+    lost: int,
 ) -> None:
     for chunk in chunks(lanes):
         tx.execute(
@@ -467,7 +496,7 @@ def _free(
                 leased_by=None,
                 term=lane.c.term + 1,
                 freed=lane.c.freed + lost,
-                ready_at=to_ms(now),
+                ready_at=to_ms(ready_at),
                 parked_at=sa.case((lane.c.freed + lost >= _FREED_TOO_OFTEN, to_ms(now))),
             )
         )

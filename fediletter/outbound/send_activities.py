@@ -12,6 +12,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from sqlalchemy.exc import DBAPIError
+
 from federation.delivery import Delivered, Gone, Outcome, Parcel, Refused, Scheme, TryLater, deliver
 from federation.network import Client
 from fediletter.limits import BLOCKING_US
@@ -53,8 +55,10 @@ class ActivitySender:
                     errands = await self._settler.settle(report)
                     if not errands:
                         return
-        except asyncio.CancelledError:
-            raise  # Terminated: the lane is handed back with all that this process holds.
+        except (asyncio.CancelledError, DBAPIError):
+            # Terminated: the lane is handed back with all that this process holds. A database that
+            # was away: the lane begins anew as soon as it answers.
+            raise
         except Exception:  # noqa: BLE001 (one lane's trouble is not another's)
             _log.exception("a lane could not be drained", extra={"lane": claim.key})
             await self._settler.settle(

@@ -9,6 +9,8 @@ import logging
 from collections import deque
 from datetime import datetime, timedelta
 
+from sqlalchemy.exc import DBAPIError
+
 from fediletter.mail.compose import ReaderSlots, new_message_id, slot_values
 from fediletter.mail.courier import Accepted, Envelope, Failed, Halt, Later
 from fediletter.mail.courier import InDoubt as NoAnswer
@@ -20,12 +22,13 @@ from fediletter.outbound.letters import Letters
 from fediletter.outbound.pace import Pace
 from fediletter.outbound.relay_watch import RelayWatch
 from fediletter.services import Services, house_of
-from storage.leases import Again, Claim, Ended, InDoubt, Report, Result, settle
+from storage.leases import Again, Claim, Ended, InDoubt, Report, Result, let_go, settle
 from storage.mailings import Letter, Start, advance, upcoming
 from storage.store import Tx
 
 _AT_LEAST = timedelta(seconds=1)
 _AHEAD = 50  # Letters looked up at a time.
+_UNEXPECTED_REST = timedelta(minutes=1)
 _log = logging.getLogger("fediletter.outbound")
 
 
@@ -43,26 +46,34 @@ class MailSender:
         courier = _LaneCourier(self, self._services, claim)
         rest, error = self.watch.quiet, self.watch.trouble or None
         if rest is None:
-            rest, error = await self._drain(courier, claim)
+            try:
+                await self.letters.look_up_keys()
+                # A single mail to somebody who waits for it is held up by no letter.
+                urgent = claim.key.startswith("notice:")
+                async with contextlib.nullcontext() if urgent else self.pace.connection():
+                    halt = await self._services.mailer.run(courier)
+            except (asyncio.CancelledError, DBAPIError):
+                raise  # The lane is let go, with what had begun in it.
+            except Exception:  # noqa: BLE001 (one lane's trouble is not another's)
+                _log.exception("mail could not be sent", extra={"lane": claim.key})
+                await self._let_go(claim)
+                return
+            rest, error = self._judge(courier, claim, halt)
         answered = rest is None or courier.handed_over or courier.spent_until is not None
         report = Report(claim.lane_id, claim.term, answered=answered, rest=rest, error=error)
         await self._services.store.write(settle, [report], now=self._services.clock.now())
 
-    async def _drain(
-        self, courier: "_LaneCourier", claim: Claim
+    async def _let_go(self, claim: Claim) -> None:
+        now = self._services.clock.now()
+        again = uncertain_again(now, hold=self._services.settings.hold_uncertain)
+        await self._services.store.write(
+            let_go, [claim], uncertain_at=again, now=now, rest=_UNEXPECTED_REST
+        )
+
+    def _judge(
+        self, courier: "_LaneCourier", claim: Claim, halt: Halt | None
     ) -> tuple[timedelta | None, str | None]:
         """How long the lane should rest now, and why."""
-        try:
-            await self.letters.look_up_keys()
-            # A single mail to somebody who waits for it is held up by no letter.
-            urgent = claim.key.startswith("notice:")
-            async with contextlib.nullcontext() if urgent else self.pace.connection():
-                halt = await self._services.mailer.run(courier)
-        except asyncio.CancelledError:
-            raise
-        except Exception:  # noqa: BLE001 (one lane's trouble is not another's)
-            _log.exception("mail could not be sent", extra={"lane": claim.key})
-            return timedelta(minutes=1), "unexpected trouble"
         if halt is None and courier.spent_until is not None:
             halt = Halt("no more for now: the relay's allowance is used up")
             self.watch.halted(halt)

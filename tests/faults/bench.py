@@ -27,12 +27,18 @@ from typing import Any
 import httpx
 import sqlalchemy as sa
 
+from fediletter.app import build_services
 from fediletter.installation import install, open_store
+from fediletter.newsletter import posts as rules
+from fediletter.outbound.publish import new_public_id, publish
+from fediletter.services import Services
 from fediletter.settings import load
 from storage.followers import add_follower
+from storage.ids import PostId
 from storage.lanes import inbox_for, mail_lane_of
 from storage.newsletters import local_actors
 from storage.peers import ActorSnapshot, keep_actor
+from storage.posts import Draft
 from storage.schema import delivery, follower, subscriber
 from storage.times import to_ms
 from tests.faults.sinks import Fediverse, MailSink
@@ -142,6 +148,7 @@ class Bench:
         self.cluster: Cluster | None = None
         self.soak_seconds = 60
         self._fresh = 0
+        self._services: Services | None = None
         self._world = self._map_world()
 
     def fresh_url(self) -> str:
@@ -298,6 +305,20 @@ class Bench:
             self.issues -= 1
         return code
 
+    async def publish_here(self, title: str = "Du lin") -> None:
+        """Publish in this process, without the start of another: only the database is shared."""
+        if self._services is None:
+            self._services = build_services(self.settings)
+        self.issues += 1
+        now = self.now()
+
+        def draft(tx: Any) -> int:
+            letter = Draft(f"{title} {self.issues}", "Une lettre.", "Bonjour.", "fr")
+            return int(rules.create(tx, letter, [], public_id=new_public_id(), now=now))
+
+        post_id = await self._services.store.write(draft)
+        await publish(self._services, PostId(post_id), version=1)
+
     async def publish_dying(self, fail_at: str) -> Child:
         """Publish by command line, in a process that dies at a commit point."""
         letter = self.folder / "dying.md"
@@ -310,6 +331,8 @@ class Bench:
             if child.is_alive:
                 child.send(signal.SIGCONT)
                 await child.kill()
+        if self._services is not None:
+            self._services.store.close()
         if hasattr(self, "store"):
             self.store.close()
         for sink in (self.mail, self.fediverse):

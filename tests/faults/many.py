@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sqlite3
 import time
+from statistics import median
 
 import httpx
 import sqlalchemy as sa
@@ -11,21 +12,39 @@ import sqlalchemy as sa
 from fediletter.limits import LEASE_SECONDS
 from tests.faults.bench import Bench, Child, Load, expect
 
+DISTANCE_SECONDS = 0.010
+JUDGED_ROUNDS = 3
+
 
 async def many_workers(bench: Bench) -> None:
     """FT-16: 1, 2 and 8 workers on PostgreSQL, of which one dies and one hangs for a while.
 
     On SQLite two processes: one sends, and the other takes over when that one is killed.
+
+    Throughput is judged over several runs only, by the median of ratios within a run. Relay and
+    peers answer as over a network: else the processor that all share with the far side is measured.
     """
     await bench.start(Load(mail=1000, followers=1000, hosts=50))
-    rates: dict[int, list[float]] = {}
+
+    async def relay(stage: str, _talk: object) -> None:
+        if stage == "dot":
+            await asyncio.sleep(DISTANCE_SECONDS)
+
+    async def peer(_ask: object) -> None:
+        await asyncio.sleep(DISTANCE_SECONDS)
+
+    bench.mail.script, bench.fediverse.script = relay, peer
+    ratios: dict[int, list[float]] = {2: [], 8: []}
+    judged = bench.rounds >= JUDGED_ROUNDS
     for _ in range(bench.rounds):
         if not bench.is_postgresql:
             await _two_on_sqlite(bench)
             continue
         web = await bench.serve("--no-workers")
-        for count in (1, 2, 8):
-            rates.setdefault(count, []).append(await _rate_of(bench, count))
+        if judged:
+            rates = {count: await _rate_of(bench, count) for count in (1, 2, 8)}
+            for count, found in ratios.items():
+                found.append(rates[count] / rates[1])
         await _one_killed_one_stopped(bench)
         expect(await web.end() == 0, "the web did not end well")
     keeper = await bench.serve()
@@ -33,31 +52,33 @@ async def many_workers(bench: Bench) -> None:
     expect(await keeper.end() == 0, "no good end")
     account = bench.settle_accounts()
     expect(account.duplicates <= account.uncertain, "a duplicate that was not listed as uncertain")
-    if rates:
-        best = {count: max(found) for count, found in rates.items()}
-        account.notes |= {f"ratio of {n} to 1": round(best[n] / best[1], 2) for n in (2, 8)}
-        # The far side runs on the same cores: a fifth is within what it takes from them.
-        expect(best[2] >= best[1] * 0.8, f"two workers are slower than one: {best}")
     for child in bench.children:
         noise = [line for line in child.errors() if "deadlock" in line.lower()]
         expect(not noise, f"deadlock: {noise[:1]}")
+    if judged and bench.is_postgresql:
+        middle = {count: round(median(found), 2) for count, found in ratios.items()}
+        account.notes |= {f"ratio of {count} to 1": found for count, found in middle.items()}
+        # A twentieth: what two runs of the same number of workers differ by.
+        expect(min(middle.values()) >= 0.95, f"more workers are slower than one: {middle}")
 
 
 async def _rate_of(bench: Bench, count: int) -> float:
-    """Deliveries a second of so many workers that are up already."""
+    """Deliveries a second of so many workers that have sent an issue already."""
     workers = [await bench.work() for _ in range(count)]
     for worker in workers:
         await _works(bench, worker)
+    await bench.publish_here()  # What a process does once is done.
+    await bench.done(120)
     begin = len(bench.mail.taken_at), len(bench.fediverse.arrived_at)
-    expect(await bench.publish() == 0, "publishing failed")
     published = time.monotonic()
+    await bench.publish_here()
     await bench.done(120)
     mail, acts = bench.mail.taken_at[begin[0] :], bench.fediverse.arrived_at[begin[1] :]
     expect((len(mail), len(acts)) == (1000, 1000), f"{len(mail)} and {len(acts)} came, not 1000")
     times = sorted(mail + acts)
     expect(times[0] - published < 2.5, "the workers were not woken")
     await _end(workers)
-    return len(times) / (times[-1] - times[0])
+    return len(times) / (times[-1] - published)
 
 
 async def _end(workers: list[Child]) -> None:
@@ -78,7 +99,7 @@ async def _one_killed_one_stopped(bench: Bench) -> None:
     for worker in workers:
         await _works(bench, worker)
     goal = bench.mail.total + len(bench.fediverse.arrived_at) + 300
-    expect(await bench.publish() == 0, "publishing failed")
+    await bench.publish_here()
     await bench.until(
         lambda: bench.mail.total + len(bench.fediverse.arrived_at) >= goal, 60, "it is under way"
     )

@@ -29,7 +29,7 @@ TESTS = {
         FaultTest("SINK", relay_kills.kills_through_smtp_sink, 10, 3, seconds=3600),
         FaultTest("FT-2", kills.after_publish, 200, 8, seconds=3600),
         FaultTest("FT-3", kills.commit_points, 1),
-        FaultTest("FT-14", inbound.repeats, 2, 1),
+        FaultTest("FT-14", inbound.repeats, 6667, 100, seconds=3600),
         FaultTest("FT-15", inbound.orders, 1),
         FaultTest("FT-6", many.locked_database, 1, databases=("sqlite",)),
         FaultTest("FT-16", many.many_workers, 20, 1, seconds=3600),

@@ -17,7 +17,7 @@ from storage.lanes import (
     sweep,
     wake_host,
 )
-from storage.leases import Again, Ended, Report, claim, free_lanes_of, settle
+from storage.leases import Again, Ended, Report, claim, free_lanes_of, let_go, settle
 from storage.mailings import (
     Start,
     advance,
@@ -234,6 +234,49 @@ def test_a_late_worker_records_nothing_after_its_lanes_were_freed(write, time, w
     ended = Ended(taken.errands[0].id, "delivered", "202")
     write(settle, [Report(taken.lane_id, taken.term, [ended], answered=True)], now=time.now)
     assert write(states) == {"delivered": 1}
+
+
+def test_lanes_that_were_held_beside_a_deadly_one_are_not_parked_with_it(write, time):
+    hosts = ["good.test", "poison.test", "fine.test"]
+    write(to_hosts, write(say, 1, now=time.now), hosts, now=time.now)
+    for number in range(12):  # Whoever holds the poisoned lane dies before anything else moves on.
+        victim = write(workers.register, str(number), now=time.now)
+        held = write(take, victim, now=time.now)
+        if any(one.key == "ap:poison.test" for one in held):
+            write(free_lanes_of, victim, uncertain_at=time.now, now=time.now)
+            continue
+        done = [Ended(one.errands[0].id, "delivered", "202") for one in held]
+        reports = [
+            Report(one.lane_id, one.term, [ended], answered=True)
+            for one, ended in zip(held, done, strict=True)
+        ]
+        write(settle, reports, now=time.now)
+
+    assert [host.key for host in write(queue_status, now=time.now).parked] == ["ap:poison.test"]
+    assert write(states) == {"delivered": 2, "waiting": 1}
+
+
+@pytest.mark.rule("RE-13")
+def test_mail_that_had_begun_when_the_database_went_is_in_doubt_and_not_forgotten(
+    write, time, worker
+):
+    write(add_subscribers, 1, now=time.now)
+    write(mail_out, now=time.now)
+    step_all(write, time.now)
+    (held,) = write(take, worker, now=time.now, kind="email")
+    (letter,) = write(upcoming, held.lane_id, now=time.now, limit=1)
+    start = Start(letter.id, "<1@shop.test>", time.now)
+    assert write(advance, held.lane_id, held.term, ended=None, start=start, now=time.now)
+
+    later = time.now + timedelta(seconds=90)
+    rest = timedelta(minutes=1)
+    write(let_go, [held], uncertain_at=later, now=time.now, rest=rest)
+
+    assert write(states) == {"uncertain": 1}
+    assert write(take, worker, now=time.now, kind="email") == []
+    time.move(minutes=2)
+    (held,) = write(take, worker, now=time.now, kind="email")
+    assert len(write(upcoming, held.lane_id, now=time.now, limit=1)) == 1
 
 
 def test_a_lane_freed_three_times_in_a_row_is_parked(write, time):
