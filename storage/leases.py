@@ -8,7 +8,7 @@ Sources: security.md RE-6, RE-7, RE-10, L-93; architecture page, section 7.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, TypeAlias
@@ -60,6 +60,7 @@ class Claim:
     failures: int = 0
     dormant: bool = False
     errands: tuple[Errand, ...] = ()
+    suspect: bool = False  # It would be parked next; no other such is handed out beside it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,25 +163,26 @@ def claim(
             lane.c.failures,
             # As it is: SQLite 3.40 was seen to return `dormant_at IS NOT NULL` as true for NULL.
             lane.c.dormant_at,
+            lane.c.freed,
         )
     )
     claims = [
-        Claim(lane_id, term, key, scheme, failures, dormant_at is not None)
-        for lane_id, term, key, scheme, failures, dormant_at in rows
+        Claim(
+            lane_id,
+            term,
+            key,
+            scheme,
+            failures,
+            dormant_at is not None,
+            suspect=freed >= _SUSPECT,
+        )
+        for lane_id, term, key, scheme, failures, dormant_at, freed in rows
     ]
     if kind != "activities" or not claims:
         return claims
     errands = errands_of(tx, [one.lane_id for one in claims], now=now)
     return [
-        Claim(
-            one.lane_id,
-            one.term,
-            one.key,
-            one.scheme,
-            one.failures,
-            one.dormant,
-            errands.get(one.lane_id, ())[: 1 if one.failures else _DRAIN],
-        )
+        replace(one, errands=errands.get(one.lane_id, ())[: 1 if one.failures else _DRAIN])
         for one in claims
     ]
 

@@ -14,6 +14,7 @@ from fediletter.workers.loop import wait_for_either
 from storage import leases
 from storage.ids import LaneId, WorkerId
 from storage.leases import Claim
+from storage.wakeup import LANES
 
 _SCHEME_KEPT = timedelta(days=7)  # federation.md 7.5
 _CLAIMED_AT_ONCE = 50
@@ -75,6 +76,8 @@ class Lanes:
     def _ended(self, claim: Claim, task: "asyncio.Future[None]") -> None:
         del self._running[claim.lane_id]
         self._slot_free.set()
+        if claim.suspect:  # The next one may be handed out now.
+            self._services.store.wakeups.fire((LANES,))
         if not task.cancelled() and (trouble := task.exception()) is not None:
             _log.error("a lane was not given back", exc_info=trouble, extra={"lane": claim.key})
             self._unrecorded.append(claim)
