@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from fediletter.outbound import publish as publishing
+from storage import progress
 from storage.schema import delivery
 from storage.times import to_ms
 from tests.shop import running_shop, until
@@ -15,11 +17,13 @@ async def published_to_readers(shop):
     for name in ("ana@one.example", "bo@two.example"):
         await shop.subscribe(name)
     post = await shop.draft("Du lin", "Bonjour.")
-    from fediletter.outbound import publish as publishing
-
     await publishing.publish(shop.services, post.id, version=post.version)
-    await shop.mail_to("ana@one.example", count=2)
-    await shop.mail_to("bo@two.example", count=2)
+
+    async def recorded():  # The mail is there a moment before its answer is.
+        found = await shop.services.store.read(progress.progress_of, post.id)
+        return found.finished and found.mail.delivered == 2
+
+    await until(recorded)
     return post
 
 

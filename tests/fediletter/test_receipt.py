@@ -6,10 +6,11 @@ from itertools import product
 import pytest
 import sqlalchemy as sa
 
+from fediletter.outbound import publish as publishing
 from storage import posts
 from storage.schema import delivery
-from tests.fediletter.test_delivery_view import hold_back, published_to_readers
-from tests.shop import until
+from tests.fediletter.test_delivery_view import published_to_readers
+from tests.shop import running_shop, until
 
 CHOICES = [
     one for one in product((True, False), repeat=3) if any(one) and not (one[1] and not one[0])
@@ -75,17 +76,16 @@ async def test_no_channel_or_the_fediverse_without_its_page_is_refused_beside_th
     assert (again.state, again.version) == ("draft", post.version)
 
 
-async def test_while_a_letter_is_on_its_way_there_is_no_receipt(shop):
-    await shop.log_in()
-    post = await published_to_readers(shop)
-    await hold_back(shop, "waiting")
+async def test_while_a_letter_is_on_its_way_there_is_no_receipt(tmp_path):
+    async with running_shop(tmp_path / "shop", workers=False) as shop:
+        await shop.log_in()
+        post = await shop.draft()
+        await publishing.publish(shop.services, post.id, version=post.version)
 
-    answer = await shop.client.get(f"/desk/letters/{post.id}/receipt")
+        answer = await shop.client.get(f"/desk/letters/{post.id}/receipt")
 
-    assert (answer.status_code, answer.headers["location"]) == (
-        303,
-        f"/desk/letters/{post.id}/delivery",
-    )
+    assert answer.status_code == 303
+    assert answer.headers["location"] == f"/desk/letters/{post.id}/delivery"
 
 
 async def test_the_receipt_counts_readers_and_tells_refusals_weight_and_requests(shop):
