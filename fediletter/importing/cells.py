@@ -16,7 +16,7 @@ _NUMBERS = re.compile(
     r"(?:,?[ T]+(\d{1,2}):(\d{2})(?::(\d{2}))?(?: ?([AaPp])\.?[Mm]\.?)?)?"
 )
 _ZONES_AHEAD = timedelta(hours=14)  # A date without a zone is read as UTC: it may lie so far ahead.
-_OLDEST = datetime(1990, 1, 1, tzinfo=UTC)
+_OLDEST, _LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 _LONGEST_LABEL, _MOST_LABELS = 60, 50
 
 
@@ -77,9 +77,11 @@ def moment_of(cell: str, order: str, *, now: datetime, may_come: bool = False) -
         moment = datetime.fromisoformat(text)
     except ValueError:
         moment = _numbered(text, order)
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    if moment < _OLDEST:
+    # Compared where it stands: at the ends of the calendar it cannot be moved to UTC.
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    if not _OLDEST < moment < _LATEST:
         raise Refused("A date in this row is none that we can read.")
+    moment = moment.astimezone(UTC)
     if moment > now + _ZONES_AHEAD and not may_come:
         raise Refused("A date in this row has not come yet.")
     return moment if may_come else min(moment, now)
@@ -91,12 +93,12 @@ def labels_of(cell: str) -> tuple[str, ...]:
     if text.startswith("["):
         try:
             listed = [str(one) for one in json.loads(text)]
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             raise Refused("The labels of this row cannot be read.") from None
     else:
         listed = text.replace(";", ",").split(",")
     names = (" ".join(name.strip(" \"'\t").split())[:_LONGEST_LABEL] for name in listed)
-    return tuple(dict.fromkeys(name for name in names if name))[:_MOST_LABELS]
+    return tuple(dict.fromkeys(one for one in names if one and one.isprintable()))[:_MOST_LABELS]
 
 
 def _numbered(text: str, order: str) -> datetime:

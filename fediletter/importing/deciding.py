@@ -199,7 +199,7 @@ def _address(text: str, source: Source) -> Address:
 def _spoken_in(text: str) -> list[str]:
     try:
         found = json.loads(text) if text else None
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return []
     if not isinstance(found, dict):
         return []

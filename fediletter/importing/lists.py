@@ -19,12 +19,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
+from sqlalchemy.exc import DBAPIError
+
 from fediletter.errors import AppError
 from fediletter.importing.deciding import Person
 from fediletter.importing.notebook import PEOPLE, REFUSED, people_in
 from fediletter.importing.reading import FILE, Report, read_list
 from fediletter.importing.writing import Way, Wish, make_topics, way_for, weigh, write
 from fediletter.limits import FREE_SPACE_BYTES, LIST_BYTES
+from fediletter.newsletter.html import plain_name
 from fediletter.newsletter.tokens import Tokens
 from storage import audit, intakes
 from storage.ids import FounderId
@@ -95,7 +98,7 @@ def take_in(
         desk.store.submit(
             intakes.add_intake,
             token,
-            name=name[:255],
+            name=plain_name(name, 255),
             wish=wish.as_json(),
             total=size,
             founder_id=founder_id,
@@ -185,6 +188,11 @@ def _read(desk: Desk, found: Intake, look: Look) -> Intake:
         return _failed(desk, found, wrong)
     except (OSError, sqlite3.Error) as trouble:
         return _failed(desk, found, _NO_ROOM if _is_full(trouble) else _gone())
+    except DBAPIError:
+        raise  # It will be there again.
+    except Exception:
+        _failed(desk, found, _gone())  # Else it would be tried again for ever.
+        raise
     state = "writing" if wish.take else "looked"
     return _moved(
         desk, found.token, state=state, report=report.as_json(), done=0, total=report.people

@@ -3,15 +3,24 @@
 import asyncio
 import csv
 import io
+import json
+import tempfile
 import zipfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fediletter import importing
+from fediletter.errors import AppError
 from fediletter.exporting import COLUMNS
+from fediletter.importing.notebook import people_in
+from fediletter.importing.reading import read_list
 from fediletter.newsletter.posts import topic_named
 from fediletter.services import desk_of
+from fediletter.words import words
 from storage import crowds, intakes, subscribers, topics
 from tests.fediletter.exports import LISTS, MAILCHIMP, zipped
 from tests.fediletter.readers import person
@@ -429,6 +438,65 @@ async def test_what_an_archive_says_of_its_own_size_is_not_believed(desk):
     assert await desk.states() == {}
 
 
+def _broken_stream() -> bytes:
+    octets = bytearray(zipped({"a.csv": "email\n" + "".join(f"r{n}@x.org\n" for n in range(999))}))
+    octets[60:200] = b"\xff" * 140
+    return bytes(octets)
+
+
+@pytest.mark.rule("IM-6")
+async def test_an_archive_whose_stream_is_broken_is_refused(desk):
+    _, page = await desk.look(
+        _broken_stream(), "liste\ud800\x00.zip".encode(errors="replace").decode()
+    )
+
+    assert "Cette archive ne se lit pas." in page
+
+
+_CELLS = st.sampled_from(
+    [
+        *("ana@example.org", "x@y", "'=1+1", "active", "complained", "true", "[" * 5000),
+        *('["\\ud800", "\\u0000", "Lin"]', '{"lang": 1}', "[" + "9" * 5000 + "]", "x" * 70_000),
+        *("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "31/02/2020", "24:00"),
+        *("\u0661/1/2020", '"', "'", "\r", "\n", "\0", "\ufeff"),
+    ]
+)
+_HEADERS = st.sampled_from(
+    [
+        *("email,tags,created_at,language", ",".join(COLUMNS), "uuid,email,attributes,status"),
+        *("Email Address,OPTIN_TIME,CLEAN_TIME,TAGS,LEID", "email;email_blacklisted;added_time"),
+        *("email_address,type,creation_date", "email,email,email", '"email', ""),
+    ]
+)
+
+
+@pytest.mark.rule("IM-5")
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(
+    _HEADERS,
+    st.lists(st.lists(_CELLS | st.text(max_size=20), max_size=16), max_size=6),
+    st.binary(max_size=9),
+)
+def test_whatever_stands_in_a_file_is_read_or_refused_with_words(header, cells, octets):
+    text = "\n".join([header, *(("," if "," in header else ";").join(row) for row in cells)])
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / "list").write_bytes(text.encode(errors="surrogatepass") + octets)
+        try:
+            report = read_list(
+                folder, name="l.csv", order="", language="fr", now=datetime.now(UTC),
+                moved=lambda _done, _total: None,
+            )  # fmt: skip
+        except AppError as wrong:
+            words("fr").gettext(wrong.words, **wrong.fields)
+            return
+        read = [one for batch in people_in(folder, after=0, size=2) for _, one in batch]
+        assert len(read) == report.people
+        assert len(list(importing.refusals(folder))) == report.refused
+        json.dumps(report.as_json()).encode()
+        " ".join(report.labels).encode()
+
+
 @pytest.mark.rule("IM-6")
 async def test_a_link_in_an_archive_is_refused(desk):
     out = io.BytesIO()
@@ -478,12 +546,21 @@ async def test_an_import_brings_nobody_back_and_overwrites_no_newer_choice(desk,
     one = await person(shop, "left@example.org")
     await shop.client.post(f"/unsubscribe/{shop.services.tokens.unsubscribe(one.key)}")
 
-    await desk.take(
-        "email,state,unsubscribed_at\nleft@example.org,active,\n"
-        "stays@example.org,unsubscribed,2020-01-02\n",
-        **AGREED,
-    )
+    def forgotten(tx):
+        hashed = shop.services.tokens.hash_address("erased@example.org")
+        subscribers.suppress(tx, hashed, "erased", now=datetime.now(UTC))
 
+    await shop.services.store.write(forgotten)
+    path, page = await desk.look(
+        "email,state,unsubscribed_at\nleft@example.org,active,\nerased@example.org,active,\n"
+        "stays@example.org,unsubscribed,2020-01-02\n"
+    )
+    assert "Restent à l’écart" in page
+    await shop.post(path, csrf=desk.csrf, action="take", **AGREED)
+    await desk.finished(path)
+
+    report = await desk.report(path)
+    assert (report.added, report.kept_out, report.known, report.ended) == (0, 2, 1, 0)
     assert await desk.states() == {"left@example.org": "left", "stays@example.org": "active"}
     assert await suppression(shop, "stays@example.org") is None
 
