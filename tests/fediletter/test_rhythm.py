@@ -13,6 +13,7 @@ from fediletter.settings import load
 from storage import posts
 from storage.newsletters import update_newsletter
 from tests.fediletter.test_cli import run
+from tests.postgres import new_database
 from tests.shop import running_shop
 
 ENGLISH = {"Accept-Language": "en"}
@@ -209,3 +210,23 @@ def test_the_command_line_is_held_to_it_too(tmp_path):
     done = run(*data, "publish", str(tmp_path / "deux.md"), "--reason", "La foire.")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith("/letters/deux"), "the refused one left no draft"
+
+
+@pytest.mark.slow
+async def test_the_promise_holds_on_postgresql_too(tmp_path, calendar, postgres_url):
+    url = new_database(postgres_url)
+    async with running_shop(
+        tmp_path / "shop", workers=False, clock=calendar, database_url=url
+    ) as shop:
+        await shop.services.store.write(update_newsletter, rhythm_days=14)
+        drafts = [await shop.draft(f"Lettre {at}") for at in range(4)]
+
+        done = await asyncio.gather(
+            *(publishing.publish(shop.services, one.id, version=one.version) for one in drafts),
+            return_exceptions=True,
+        )
+
+        assert sum(isinstance(one, publishing.Published) for one in done) == 1, done
+        assert sum(isinstance(one, PromiseBroken) for one in done) == 3, done
+        front = (await shop.client.get("/", headers=ENGLISH)).text
+        assert front.count("We have kept to it so far.") == 2

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from fediletter.media.uploads import Upload, store_image
 from fediletter.newsletter import posts as rules
 from fediletter.outbound import publish as publishing
-from storage import posts
+from storage import agenda, posts
 from storage.conversations import NewReply, keep_reply, keep_report
 from storage.media import get_media
 from storage.posts import Draft
@@ -181,6 +181,9 @@ async def furnished(
                 )
                 rules.save(tx, post_id, draft, [lin], version=1, now=now)
                 ids.append(post_id)
+            for at, title in enumerate(("Teindre à la garance", second[:100], "Les boutons")):
+                state = "proposed" if at else "open"
+                agenda.add_subject(tx, title, "", state=state, public_id=f"s{at}", now=now)
             for value in ("spam.example", f"{LONG.lower()}.example"):
                 tx.execute(
                     sa.insert(block).values(kind="domain", value=value, note="pub", at=to_ms(now))
@@ -237,6 +240,7 @@ async def furnished(
             "import": "/desk/readers/import",
             "media": "/desk/media",
             "topics": "/desk/topics",
+            "agenda": "/desk/agenda",
             "settings": "/desk/settings",
             "account": "/desk/account",
             "security": "/desk/security",

@@ -10,6 +10,7 @@ from fediletter.outbound import handles
 from fediletter.outbound.polls import tell_tallies
 from storage import agenda, personal, polls, posts, subscribers
 from tests.fediletter.readers import person
+from tests.postgres import new_database
 from tests.shop import running_shop
 
 ENGLISH = {"Accept-Language": "en"}
@@ -255,3 +256,19 @@ async def test_the_desk_says_what_is_wrong_beside_the_field(shop, form, name):
 
     assert answer.status_code == 422
     assert f'id="p-{name}"' in answer.text
+
+
+@pytest.mark.slow
+async def test_votes_count_on_postgresql_too(tmp_path, postgres_url):
+    url = new_database(postgres_url)
+    async with running_shop(tmp_path / "shop", database_url=url) as shop:
+        await shop.subscribe(ANA)
+        await voting(shop)
+        key = str((await read(shop)).options["Le lin"])
+        link = await ballot_of(shop, choice=key)
+
+        for _ in range(2):
+            await shop.post(link, choice=key)
+
+        assert (await read(shop)).votes == {"Le lin": 1, "Le cuir": 0}
+        assert "1 vote" in await page(shop)
