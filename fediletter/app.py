@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
@@ -91,6 +92,7 @@ def create_app(services: Services, *, workers: bool = True) -> Guard:
     app.state.services = services
     app.state.receiver = Receiver(services)
     app.state.counted = Counted()
+    app.state.inbox_answers = Counter()  # By status, for `/metrics`.
     guard = Guard(app, services.settings)
     app.state.shelf = Shelf(services.store, services.settings.language, guard.fields_for)
     return guard

@@ -10,6 +10,7 @@ from storage.ids import PostId
 from storage.nudges import domain_of, of_post
 from storage.schema import (
     activity,
+    bounce,
     delivery,
     fan_out,
     lane,
@@ -111,7 +112,9 @@ class QueueStatus:
     """The queue as a whole, for `fediletter status`."""
 
     mail: Counts
+    notices: Counts  # Of that mail: confirmations, warnings, links; the rest are letters.
     fediverse: Counts
+    bounces: tuple[tuple[str, int], ...]  # By class, as far back as they are kept.
     received_waiting: int
     workers: int  # Processes that send and apply, as far as they are known to live.
     stepping: int  # Fan-outs whose readers are still being turned into deliveries.
@@ -166,7 +169,16 @@ def queue_status(tx: Tx, *, now: datetime) -> QueueStatus:
     waiting = delivery.c.state.in_(("waiting", "started", "uncertain"))
     return QueueStatus(
         mail=_counts(tx, delivery.c.activity_id.is_(None)),
+        notices=_counts(tx, delivery.c.notice_id.is_not(None)),
         fediverse=_counts(tx, delivery.c.activity_id.is_not(None)),
+        bounces=tuple(
+            (row[0], int(row[1]))
+            for row in tx.rows(
+                sa.select(bounce.c.class_, sa.func.count())
+                .group_by(bounce.c.class_)
+                .order_by(bounce.c.class_)
+            )
+        ),
         received_waiting=int(
             tx.scalar(sa.select(sa.func.count()).where(received.c.state == "waiting"))
         ),

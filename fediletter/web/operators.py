@@ -9,6 +9,7 @@ Sources: security.md CL-6; interface.md section 4; Prometheus text format 0.0.4.
 import hmac
 import ipaddress
 import logging
+from collections import Counter
 from collections.abc import Iterator
 
 from sqlalchemy.exc import DBAPIError
@@ -51,6 +52,7 @@ async def metrics(request: Request) -> Response:
     if not _may_read(request, services):
         raise AppError(404, "There is nothing at this address.")
     found = await services.store.read(queue_status, now=services.clock.now())
+    answered: Counter[int] = request.app.state.inbox_answers
 
     class Queue:
         def collect(self) -> Iterator[Metric]:
@@ -63,6 +65,28 @@ async def metrics(request: Request) -> Response:
                 for state in _STATES:
                     deliveries.add_metric([channel, state], _count(counts, state))
             yield deliveries
+            mails = GaugeMetricFamily(
+                "fediletter_mails", "Mails by class and state", labels=["class", "state"]
+            )
+            for state in _STATES:
+                notices = _count(found.notices, state)
+                mails.add_metric(["notice", state], notices)
+                mails.add_metric(["letter", state], _count(found.mail, state) - notices)
+            yield mails
+            bounces = GaugeMetricFamily(
+                "fediletter_bounces", "Bounces that are kept, by class", labels=["class"]
+            )
+            for name, count in found.bounces:
+                bounces.add_metric([name], count)
+            yield bounces
+            answers = CounterMetricFamily(
+                "fediletter_inbox_answers",
+                "What this process answered to activities, by status",
+                labels=["status"],
+            )
+            for status, count in sorted(answered.items()):
+                answers.add_metric([str(status)], count)
+            yield answers
             for name, words, value in _gauges(found):
                 yield GaugeMetricFamily(f"fediletter_{name}", words, value=value)
             yield CounterMetricFamily(
@@ -81,6 +105,7 @@ def _gauges(found: QueueStatus) -> Iterator[tuple[str, str, float]]:
     yield "workers", "Processes that send and apply", found.workers
     yield "received_waiting", "Activities received and not yet applied", found.received_waiting
     yield "fan_outs_open", "Letters whose readers are still being looked up", found.stepping
+    yield "relay_rests", "Whether mail waits for the relay: 1 or 0", found.mail_rest is not None
     yield "lanes_resting", "Hosts that did not answer and rest", found.resting_lanes
     yield "lanes_parked", "Lanes set aside because workers died in them", found.parked_lanes
     yield "hosts_dormant", "Hosts that failed on seven days", found.dormant

@@ -258,6 +258,12 @@ async def featured_tags(request: Request) -> Response:
 
 async def inbox(request: Request) -> Response:
     """The shared inbox and those of our actors: proven, durable, then 202."""
+    answer = await _taken_in(request)
+    request.app.state.inbox_answers[answer.status_code] += 1
+    return answer
+
+
+async def _taken_in(request: Request) -> Response:
     if request.method != "POST":
         return _short("method", 405, {"Allow": "POST"})
     services = services_of(request)

@@ -8,10 +8,12 @@ import sys
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
 from fediletter.founders.passwords import NOBODYS, is_old
-from tests.shop import running_shop, until
+from storage.schema import bounce, lane, subscriber
+from tests.shop import free_port, running_shop, until
 
 TOKEN = "a-token-of-twenty-letters-and-more"
 
@@ -42,6 +44,78 @@ async def test_metrics_count_what_waits_and_name_nobody(shop):
     assert found["fediletter_redirects_followed_total"] == 0
     assert found["fediletter_hosts_dormant"] == found["fediletter_oldest_waiting_seconds"] == 0
     assert found["process_resident_memory_bytes"] > 1 << 20
+
+
+async def test_metrics_tell_mail_by_class_the_relay_and_what_the_inbox_answered(shop):
+    await shop.subscribe("ana@example.org")
+    await shop.publish("Du lin", "Bonjour")
+    await shop.mail_to("ana@example.org", count=2)
+    headers = {"Content-Type": "application/activity+json"}
+    assert (await shop.client.post("/ap/inbox", content=b"{}", headers=headers)).status_code == 401
+    assert (await shop.client.post("/ap/inbox", content=b"{}")).status_code == 415
+
+    def work(tx):
+        reader = tx.scalar(sa.select(subscriber.c.id))
+        tx.execute(sa.insert(bounce).values(subscriber_id=reader, class_="gone", at=0))
+        tx.execute(
+            sa.update(lane)
+            .where(lane.c.kind == "email")
+            .values(failures=1, failing_since=1, ready_at=9_999_999_999_999, last_error="refused")
+        )
+
+    async def counted():
+        found = samples((await shop.client.get("/metrics")).text)
+        return found["fediletter_mails letter delivered"] == 1
+
+    await until(counted)
+    assert samples((await shop.client.get("/metrics")).text)["fediletter_relay_rests"] == 0
+    await shop.services.store.write(work)
+
+    found = samples((await shop.client.get("/metrics")).text)
+    assert found["fediletter_mails notice delivered"] == 1
+    assert found["fediletter_bounces gone"] == 1
+    assert found["fediletter_relay_rests"] == 1
+    assert found["fediletter_inbox_answers_total 401"] == 1
+    assert found["fediletter_inbox_answers_total 415"] == 1
+
+
+@pytest.mark.rule("PR-3")
+async def test_a_serving_process_logs_json_and_no_person(tmp_path):
+    async with running_shop(tmp_path / "shop", workers=False) as shop:
+        port = free_port()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "fediletter", "--data", str(shop.settings.data),
+            "serve", "--port", str(port),
+            env={
+                "FEDILETTER_BASE_URL": shop.base_url,
+                "FEDILETTER_ALLOW_ADDRESSES": "127.0.0.0/8",
+                "FEDILETTER_LOG": "debug",
+            },
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        base = f"http://127.0.0.1:{port}"
+        headers = {"Host": shop.base_url.partition("//")[2], "Origin": shop.base_url}
+        async with httpx.AsyncClient(base_url=base, trust_env=False, headers=headers) as client:
+
+            async def is_up():
+                try:
+                    return (await client.get("/healthz")).status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            await until(is_up, seconds=60)
+            form = {"email": "ana@example.org", "language": "fr"}
+            assert (await client.post("/subscribe", data=form)).status_code < 400
+            activity = {"Content-Type": "application/activity+json"}
+            await client.post("/ap/inbox", content=b"{}", headers=activity)
+        process.terminate()
+        _, errors = await process.communicate()
+
+    lines = [json.loads(line) for line in errors.decode().splitlines()]
+    assert {"at", "level", "logger", "event"} <= set(lines[0])
+    assert any(line["event"] == "refused a request to an inbox" for line in lines)
+    assert "ana@" not in errors.decode()
+    assert "example.org" not in errors.decode()
 
 
 @pytest.mark.rule("CL-6")
