@@ -1,10 +1,14 @@
 """The look before a letter leaves."""
 
+import asyncio
+import html
+
 import pytest
 
 from fediletter.newsletter.preflight import Facts, find
 from fediletter.outbound.preflight import dead_links, preflight
 from tests.peers.test_postfix import add_active
+from tests.shop import running_shop
 
 GOOD = Facts(
     title="Du lin et du cuir",
@@ -98,7 +102,6 @@ async def test_the_sheet_shows_findings_and_follows_links_only_when_asked(shop):
 
 
 async def test_links_are_asked_for_a_bounded_time(shop, monkeypatch):
-    import asyncio
     import contextlib
 
     from fediletter.outbound import preflight as module
@@ -121,3 +124,48 @@ async def test_links_are_asked_for_a_bounded_time(shop, monkeypatch):
     finally:
         server.close()
     assert await preflight(shop.services, post)
+
+
+@pytest.mark.rule("FE-1")
+async def test_a_link_to_a_private_address_is_never_asked(tmp_path):
+    asked = []
+
+    async def note(reader, writer):
+        asked.append(writer.get_extra_info("peername"))
+        writer.close()
+
+    server = await asyncio.start_server(note, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, running_shop(tmp_path / "shop", allow_addresses="") as shop:
+        hosts = ("127.0.0.1", "localhost", "[::1]", "0x7f000001", "2130706433")
+        body = " ".join(f"[{number}](https://{host}:{port}/)" for number, host in enumerate(hosts))
+        post = await shop.draft("Du lin", f"{body} [m](https://169.254.169.254/latest/)")
+
+        found = await dead_links(shop.services, post)
+
+    assert asked == []
+    assert {one.name for one in found} == {"dead link"}
+    assert len(found) == len(hosts) + 1
+
+
+async def test_every_finding_stands_on_the_sheet_before_anything_leaves(tmp_path):
+    async with running_shop(tmp_path / "shop", second_thoughts="10m") as shop:
+        await shop.log_in()
+        body = "![](/media/x.jpg) [ici](/letters/x) [là](http://b.example) " + "lin " * 60
+        post = await shop.draft("Re: " + "lin " * 20, body, summary="")
+
+        page = html.unescape((await shop.client.get(f"/desk/letters/{post.id}/publish")).text)
+
+        for words in (
+            "caractères. Comme objet, les téléphones en montrent",
+            "commence comme une réponse",
+            "pas d’accroche",
+            "Sans sujet",
+            "Images sans description : 1",
+            "/letters/x",
+            "http://b.example",
+            "Web : ",
+            "Fédivers : ",
+        ):
+            assert words in page, words
+        assert shop.mailbox() == []
