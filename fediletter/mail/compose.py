@@ -275,7 +275,9 @@ def _belongs_before(text: str, at: int) -> bool:
 
 def _add_sender(message: EmailMessage, sender: Sender, *, with_reply_to: bool = True) -> None:
     local, _, domain = sender.address.rpartition("@")
-    name = _checked(sender.name, _LONGEST_NAME, "sender's name") if sender.name else ""
+    # A name that is an address would show another sender than the one who writes (HD-2).
+    has_name = bool(sender.name) and "@" not in sender.name
+    name = _checked(sender.name, _LONGEST_NAME, "sender's name") if has_name else ""
     message["From"] = HeaderAddress(name, local, domain)
     if sender.reply_to and with_reply_to:
         local, _, domain = sender.reply_to.rpartition("@")

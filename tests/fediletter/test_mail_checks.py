@@ -118,6 +118,7 @@ async def test_a_domain_in_order_is_green_and_names_what_the_relay_offers(tmp_pa
                 {("_dmarc.shop.test", "TXT"): ['"v=DMARC1; p=none; rua=mailto:a@b.c; pct=50"']},
             ),
             ("DO-5", "mx", "red", {("shop.test", "MX"): ["0 ."]}),
+            ("ID-2", "mx", "red", {("shop.test", "MX"): ["0 ."]}),
             ("DO-5", "mx", "red", {("shop.test", "MX"): []}),
             (
                 "DO-5",

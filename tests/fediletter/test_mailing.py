@@ -61,6 +61,7 @@ async def test_a_founder_gets_a_test_whose_links_belong_to_nobody(shop):
     assert (await get(shop, post.slug)).state == "draft"
 
 
+@pytest.mark.rule("TR-24")
 async def test_a_change_goes_to_pages_and_peers_and_by_mail_only_on_purpose(shop):
     await add_active(shop, ANA)
     csrf = await shop.log_in()
