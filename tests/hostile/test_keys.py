@@ -1,0 +1,143 @@
+"""Whose key it is, and what finding it may cost: IN-9 to IN-12, IN-35, FE-17."""
+
+import asyncio
+import json
+
+import pytest
+
+from tests.federation.peer import OTHER_RSA, Peer
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.mark.rule("IN-9")
+@pytest.mark.rule("L-10")
+async def test_an_unknown_key_costs_two_fetches_and_then_none(siege):
+    ana = siege.somebody()
+    forged = Peer(ana.id, OTHER_RSA)
+    siege.show(f"{ana.id}/key", {"id": f"{ana.id}/key", "owner": ana.id, "publicKeyPem": "x"})
+    body = json.dumps(siege.follow(ana)).encode()
+    headers = siege.headers(forged, body)
+    headers["signature"] = headers["signature"].replace("#main-key", "/key")
+    siege.fetched.clear()
+
+    answers = await asyncio.gather(*(siege.post(headers, body) for _ in range(50)))
+    assert {answer.status_code for answer in answers} == {401}
+    assert siege.fetched == [f"{ana.id}/key", ana.id]
+
+    await siege.refused(siege.post(headers, body), 401)
+    assert len(siege.fetched) == 2, "the failure is remembered"
+
+
+@pytest.mark.rule("IN-9")
+@pytest.mark.rule("FE-1")
+@pytest.mark.rule("FE-5")
+@pytest.mark.parametrize(
+    "place",
+    [
+        "http://inside.example/users/x",
+        "http://metadata.example/latest/meta-data",
+        "http://mixed.example/users/x",
+        "http://hidden.example/users/x",
+        "http://127.0.0.2:8000/x",
+        "http://10.0.0.1/x",
+        "http://[::1]/x",
+        "http://[::ffff:127.0.0.1]/x",
+        "http://0x7f.0.0.2/x",
+        "http://2130706434/x",
+        "http://localhost/x",
+    ],
+)
+async def test_a_key_at_a_forbidden_address_is_401_and_never_connected_to(siege, place):
+    victim = Peer(place)
+    connected = len(siege.connected)
+
+    await siege.refused(siege.send(victim, siege.follow(victim)), 401)
+
+    assert len(siege.connected) == connected
+
+
+@pytest.mark.rule("FE-17")
+async def test_a_key_at_our_own_host_is_never_asked_for(siege):
+    ours = Peer(f"{siege.shop.base_url}/ap/shop")
+    connected = len(siege.connected)
+
+    await siege.refused(siege.send(ours, siege.follow(ours)), 401)
+
+    assert len(siege.connected) == connected
+
+
+@pytest.mark.rule("IN-10")
+@pytest.mark.rule("V11")
+async def test_a_key_document_that_names_another_owner_proves_nothing(siege):
+    ana, victim = siege.somebody(), siege.somebody()
+    siege.show(
+        f"{ana.id}/key",
+        {"id": f"{ana.id}/key", "owner": victim.id, "publicKeyPem": OTHER_RSA.public.text},
+    )
+    body = json.dumps(siege.follow(victim)).encode()
+    headers = siege.headers(Peer(victim.id, OTHER_RSA), body)
+    headers["signature"] = headers["signature"].replace(f"{victim.id}#main-key", f"{ana.id}/key")
+    await siege.refused(siege.post(headers, body), 401)
+
+    elsewhere = siege.somebody("b.peer.example")
+    siege.show(
+        f"{elsewhere.id}/key",
+        {"id": f"{elsewhere.id}/key", "owner": ana.id, "publicKeyPem": OTHER_RSA.public.text},
+    )
+    body = json.dumps(siege.follow(ana)).encode()
+    headers = siege.headers(Peer(ana.id, OTHER_RSA), body)
+    headers["signature"] = headers["signature"].replace(f"{ana.id}#main-key", f"{elsewhere.id}/key")
+    await siege.refused(siege.post(headers, body), 401)
+
+
+@pytest.mark.rule("IN-11")
+async def test_an_actor_id_that_shows_another_actor_is_401(siege):
+    ana, victim = siege.somebody(), siege.somebody("b.peer.example")
+    siege.show(ana.id, siege.document(victim))
+
+    await siege.refused(siege.send(ana, siege.follow(ana)), 401)
+
+    uploaded = f"{siege.base}/media/{ana.id[-3:]}.json"
+    forged = siege.document(Peer(victim.id.replace("b.peer", "a.peer"), OTHER_RSA))
+    forged["publicKey"]["id"] = f"{uploaded}#k"
+    siege.show(uploaded, forged)
+    body = json.dumps(siege.follow(Peer(forged["id"]))).encode()
+    headers = siege.headers(Peer(forged["id"], OTHER_RSA), body)
+    headers["signature"] = headers["signature"].replace(f"{forged['id']}#main-key", f"{uploaded}#k")
+    await siege.refused(siege.post(headers, body), 401)
+
+
+@pytest.mark.rule("IN-12")
+@pytest.mark.parametrize("key_id", ["acct:ana@a.peer.example", "ana", "ftp://a.peer.example/k", ""])
+async def test_a_key_id_that_is_no_address_is_refused_without_a_fetch(siege, key_id):
+    ana = siege.somebody()
+    body = json.dumps(siege.follow(ana)).encode()
+    headers = siege.headers(ana, body)
+    headers["signature"] = headers["signature"].replace(f"{ana.id}#main-key", key_id)
+
+    await siege.refused(siege.post(headers, body), 401)
+    assert ana.id not in siege.fetched
+
+
+@pytest.mark.rule("IN-35")
+@pytest.mark.rule("L-12")
+@pytest.mark.rule("L-13")
+async def test_a_weak_or_huge_key_is_401_and_not_kept(siege):
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    weak = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505
+    pem = weak.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    for text in (pem, "x" * 9000, "-----BEGIN PUBLIC KEY-----\n", "z6Mk", ""):
+        ana = siege.somebody()
+        document = siege.document(ana)
+        document["publicKey"]["publicKeyPem"] = text
+        siege.show(ana.id, document)
+        await siege.refused(siege.send(ana, siege.follow(ana)), 401)
+
+    ana = siege.somebody()
+    document = siege.document(ana)
+    many = [document["publicKey"] | {"id": f"{ana.id}#k{number}"} for number in range(10)]
+    siege.show(ana.id, document | {"publicKey": [*many, document["publicKey"]]})
+    await siege.refused(siege.send(ana, siege.follow(ana)), 401)
