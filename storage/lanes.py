@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage.ids import ActivityId, InboxId, LaneId, MailingId, SubscriberId
-from storage.schema import delivery, inbox, lane, mailing
+from storage.schema import IS_OPEN, delivery, inbox, lane, mailing
 from storage.store import Tx
 from storage.times import to_ms
 from storage.wakeup import LANES
@@ -257,7 +257,10 @@ def mend_after_a_jump(tx: Tx, *, now: datetime) -> int:
     """
     moment = to_ms(now)
     ahead = sa.and_(
-        delivery.c.state == "waiting", delivery.c.attempts == 0, delivery.c.not_before > moment
+        IS_OPEN,
+        delivery.c.state == "waiting",
+        delivery.c.attempts == 0,
+        delivery.c.not_before > moment,
     )
     lanes = _locked(tx, (row[0] for row in tx.rows(sa.select(delivery.c.lane_id).where(ahead))))
     for chunk in chunks(lanes):
@@ -287,6 +290,7 @@ def sweep(tx: Tx, *, now: datetime) -> list[str]:
         sa.select(delivery.c.id)
         .where(
             delivery.c.lane_id == lane.c.id,
+            IS_OPEN,
             delivery.c.state.in_(("waiting", "uncertain")),
             sa.or_(delivery.c.mailing_id.is_(None), delivery.c.mailing_id.not_in(paused)),
         )

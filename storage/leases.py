@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from storage.ids import ActivityId, DeliveryId, LaneId, WorkerId
 from storage.lanes import BLOCKS_US, chunks
-from storage.schema import activity, delivery, inbox, lane
+from storage.schema import IS_OPEN, activity, delivery, inbox, lane
 from storage.store import Tx
 from storage.times import to_ms
 from storage.wakeup import LANES
@@ -33,8 +33,6 @@ _NOT_PAUSED = sa.text(
     "NOT EXISTS (SELECT 1 FROM mailing"
     " WHERE mailing.id = delivery.mailing_id AND mailing.paused_at IS NOT NULL)"
 )
-# As the partial index says it, word for word: otherwise SQLite reads the whole table.
-_STILL_OPEN = sa.text("delivery.state IN ('waiting', 'started', 'uncertain')")
 _EARLIER_OPEN = sa.text("earlier.state IN ('waiting', 'started', 'uncertain')")
 
 
@@ -218,7 +216,7 @@ def errands_of(
         )
         .where(
             delivery.c.lane_id.in_(lane_ids),
-            _STILL_OPEN,
+            IS_OPEN,
             delivery.c.state == "waiting",
             delivery.c.not_before <= to_ms(now),
             sa.not_(held_back),
@@ -299,7 +297,7 @@ def record(tx: Tx, results: Sequence[Result], now: datetime) -> None:
     if ended:
         tx.execute(
             sa.update(delivery)
-            .where(delivery.c.id == sa.bindparam("of"), _STILL_OPEN)
+            .where(delivery.c.id == sa.bindparam("of"), IS_OPEN)
             .values(
                 state=sa.bindparam("now_is"),
                 answer=sa.bindparam("said"),
@@ -311,7 +309,7 @@ def record(tx: Tx, results: Sequence[Result], now: datetime) -> None:
     if again:
         tx.execute(
             sa.update(delivery)
-            .where(delivery.c.id == sa.bindparam("of"), _STILL_OPEN)
+            .where(delivery.c.id == sa.bindparam("of"), IS_OPEN)
             .values(
                 state=sa.bindparam("now_is"),
                 answer=sa.bindparam("said"),
@@ -338,7 +336,7 @@ def _give_back(tx: Tx, reports: Sequence[Report], now: datetime) -> None:
     moment = to_ms(now)
     next_due = (
         sa.select(sa.func.min(delivery.c.not_before))
-        .where(delivery.c.lane_id == lane.c.id, _TO_DO, _NOT_PAUSED)
+        .where(delivery.c.lane_id == lane.c.id, IS_OPEN, _TO_DO, _NOT_PAUSED)
         .scalar_subquery()
     )
     # Never in the past: a lane that has more goes to the end of the line.

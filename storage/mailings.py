@@ -14,7 +14,16 @@ import sqlalchemy as sa
 
 from storage.ids import DeliveryId, LaneId, MailingId, PostId, SubscriberId
 from storage.leases import Result, record
-from storage.schema import delivery, fan_out, lane, mailing, mailing_template, notice, subscriber
+from storage.schema import (
+    IS_OPEN,
+    delivery,
+    fan_out,
+    lane,
+    mailing,
+    mailing_template,
+    notice,
+    subscriber,
+)
 from storage.store import Tx
 from storage.times import from_ms, to_ms
 from storage.wakeup import LANES
@@ -125,6 +134,7 @@ def upcoming(tx: Tx, lane_id: LaneId, *, now: datetime, limit: int) -> list[Lett
         )
         .where(
             delivery.c.lane_id == lane_id,
+            IS_OPEN,
             delivery.c.state.in_(("waiting", "uncertain")),
             delivery.c.not_before <= to_ms(now),
             mailing.c.paused_at.is_(None),

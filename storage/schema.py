@@ -565,6 +565,10 @@ delivery = Table(
     sqlite_autoincrement=True,
 )
 
+# As `ix_delivery_open` says it, word for word: SQLite uses a partial index for nothing else, and
+# would read every delivery ever made instead.
+IS_OPEN = text("delivery.state IN ('waiting', 'started', 'uncertain')")
+
 tally = Table(
     "tally",  # Finished deliveries of an activity or a mailing, folded together.
     metadata,
