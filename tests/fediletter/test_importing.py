@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ from fediletter.newsletter.posts import topic_named
 from fediletter.services import desk_of
 from fediletter.words import words
 from storage import crowds, intakes, subscribers, topics
+from storage.schema import founder
 from tests.fediletter.exports import LISTS, MAILCHIMP, zipped
 from tests.fediletter.readers import person
 from tests.fediletter.test_cli import run
@@ -650,6 +652,10 @@ async def test_our_own_list_goes_out_and_comes_in_without_loss(desk, shop, tmp_p
         assert await other.services.store.read(wording) == ana["consent_text"]
 
 
+def _make_an_editor(tx) -> None:
+    tx.execute(sa.update(founder).values(role="editor"))
+
+
 @pytest.mark.rule("WE-7")
 async def test_a_list_needs_a_founder_and_the_forms_own_token(desk, shop):
     path, _ = await desk.look("email\nana@example.org\n")
@@ -657,8 +663,13 @@ async def test_a_list_needs_a_founder_and_the_forms_own_token(desk, shop):
     for form in ({"action": "take"}, {"action": "take", "csrf": "x"}):
         assert (await shop.post(path, **form)).status_code == 403
     assert (await shop.post("/desk/readers/export")).status_code == 403
+    pages = (path, f"{path}/state", f"{path}/refused.csv", "/desk/readers/import")
+    await shop.services.store.write(_make_an_editor)
+    for page in pages:
+        assert (await shop.client.get(page)).status_code == 403
+    assert (await shop.post(path, action="take", csrf=desk.csrf)).status_code == 403
     shop.client.cookies.clear()
-    for page in (path, f"{path}/state", f"{path}/refused.csv", "/desk/readers/import"):
+    for page in pages:
         assert (await shop.client.get(page)).status_code == 303
     assert await desk.states() == {}
 

@@ -21,6 +21,7 @@ from storage.store import engine_for
 from tests.fediletter.test_cli import run
 from tests.postgres import new_database
 from tests.shop import running_shop, until
+from tests.web.browser import browser, opened
 
 PROOF = ("--confirmed", "--proof", "double opt-in at the old place")
 
@@ -187,7 +188,8 @@ async def _is_done(shop, token) -> bool:
     return (await shop.services.store.read(intakes.find_intake, token)).state == "done"
 
 
-async def test_the_bar_of_a_list_moves_in_the_desk_and_without_a_script(shop):
+@pytest.mark.slow
+async def test_the_bar_of_a_list_moves_with_a_script_and_without(shop):
     await shop.log_in()
     now = datetime.now(UTC)
 
@@ -198,10 +200,14 @@ async def test_the_bar_of_a_list_moves_in_the_desk_and_without_a_script(shop):
 
     await shop.services.store.write(begun)  # Of a machine elsewhere: its folder is not here.
     path = "/desk/readers/import/0123456789abcdef"
-    for done in (3, 6):
+
+    async def moved(done: int) -> None:
         await shop.services.store.write(
             intakes.move_intake, "0123456789abcdef", state="writing", done=done
         )
+
+    for done in (3, 6):
+        await moved(done)
         page = (await shop.client.get(path)).text
         assert f'<progress max="9" value="{done}"' in page
         assert '<noscript><meta http-equiv="refresh" content="2"></noscript>' in page
@@ -210,3 +216,18 @@ async def test_the_bar_of_a_list_moves_in_the_desk_and_without_a_script(shop):
             "total": 9,
             "finished": False,
         }
+    cookies = dict(shop.client.cookies)
+    async with browser() as started:
+        for scripts in (True, False):
+            async with opened(started, shop.base_url, cookies=cookies, javascript=scripts) as (
+                opened_page,
+                _,
+            ):
+                await moved(1)
+                await opened_page.goto(path)
+                await moved(8)
+                if scripts:
+                    bar = "document.querySelector('progress').value == 8"
+                    await opened_page.wait_for_function(bar)
+                else:
+                    await opened_page.wait_for_selector('progress[value="8"]')
