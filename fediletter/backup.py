@@ -25,6 +25,7 @@ from fediletter.installation import open_store
 from fediletter.newsletter.tokens import Tokens
 from fediletter.sealing import load_vault
 from fediletter.settings import Settings
+from storage import founders
 from storage.copying import copy_everything, is_empty
 from storage.mailings import hold_unfinished
 from storage.migrate import migrate
@@ -81,6 +82,7 @@ def restore_backup(settings: Settings, source: Path, *, now: datetime) -> tuple[
         _merge_erasures(settings, Path(work) / forgotten.NAME)
     store = open_store(settings, migrating=True)
     try:
+        store.submit(founders.end_every_session).result()  # Some had ended since (WE-2).
         held = store.submit(hold_unfinished, reason="restored from a backup", now=now).result()
         erased = forgotten.erase_again(
             store, settings.data, Tokens(load_vault(settings.secret_file))

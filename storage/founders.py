@@ -230,6 +230,16 @@ def end_sessions(tx: Tx, founder_id: FounderId) -> None:
     )
 
 
+def end_every_session(tx: Tx) -> None:
+    """Nobody is logged in, no link of the desk lets anybody in."""
+    tx.execute(sa.delete(session))
+    tx.execute(
+        sa.delete(one_time_link).where(
+            one_time_link.c.subscriber_id.is_(None), one_time_link.c.used_at.is_(None)
+        )
+    )
+
+
 def end_other_sessions(tx: Tx, founder_id: FounderId, kept: bytes) -> None:
     """All sessions of a person end but one."""
     tx.execute(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from fediletter.exporting import subscriber_rows
 from fediletter.installation import open_store
 from fediletter.newsletter.tokens import Tokens
 from fediletter.sealing import load_vault
+from fediletter.settings import Settings
 from storage import audit, posts
 from storage.posts import Post
 from storage.store import Store, Tx
@@ -23,7 +25,9 @@ from storage.store import Store, Tx
 @click.pass_context
 def backup(ctx: click.Context, file: Path) -> None:
     """Write database, media and keys into one archive; the server may run meanwhile."""
-    make_backup(settings_of(ctx), file)
+    settings = settings_of(ctx)
+    make_backup(settings, file)
+    _write_down(settings, "backup", SystemClock().now())
     click.echo(words_here().gettext("Written: {path}", path=file))
 
 
@@ -33,7 +37,9 @@ def backup(ctx: click.Context, file: Path) -> None:
 def restore(ctx: click.Context, file: Path) -> None:
     """Put an archive back into an empty data directory; nothing recorded is sent again."""
     settings = settings_of(ctx)
-    held, erased = restore_backup(settings, file, now=SystemClock().now())
+    now = SystemClock().now()
+    held, erased = restore_backup(settings, file, now=now)
+    _write_down(settings, "restore", now)
     words = words_here()
     click.echo(words.gettext("Restored into {path}", path=settings.data))
     if held:
@@ -46,6 +52,14 @@ def restore(ctx: click.Context, file: Path) -> None:
         )
     if erased:
         click.echo(words.gettext("People erased again: {count}", count=erased))
+
+
+def _write_down(settings: Settings, action: str, now: datetime) -> None:
+    store = open_store(settings)
+    try:
+        store.submit(audit.write, action, channel="cli", now=now).result()
+    finally:
+        store.close()
 
 
 @click.command()
