@@ -133,6 +133,21 @@ async def test_a_passkey_that_lies_opens_nothing(named, lie):
 
 
 @pytest.mark.rule("WE-5")
+@pytest.mark.parametrize("lie", ["another origin", "another site", "owner not seen"])
+async def test_a_passkey_is_not_taken_from_a_device_that_lies(named, lie):
+    csrf = await named.log_in()
+    device = Device(RP, named.base_url)
+    LIES[lie](device)
+
+    answer = await add(named, csrf, device)
+
+    assert answer.status_code == 422
+    assert 'id="p-label"' in answer.text
+    assert 'value="Mon téléphone"' in answer.text, "what was typed is kept"
+    assert await named.services.store.read(lambda tx: tx.rows(passkey.select())) == []
+
+
+@pytest.mark.rule("WE-5")
 async def test_a_challenge_serves_once_and_only_the_one_that_was_given(named):
     device, _, _ = await with_passkey(named)
     device.counts = False  # Nothing but the challenge tells a replay.
