@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from fediletter.errors import AppError
 from fediletter.keyring import OwnActor
 from fediletter.links import Links
+from fediletter.newsletter.alerts import Alert, House, tell_founders
 from fediletter.newsletter.conversations import around
 from fediletter.newsletter.rhythm import hold_to_promise, too_near
 from fediletter.newsletter.slugs import slug_of
@@ -28,8 +29,9 @@ from fediletter.outbound.topics import Announcers, announce_changes, announcers,
 from fediletter.rendering import activities
 from fediletter.rendering.activities import Outgoing
 from fediletter.rendering.documents import Around, document_of
-from fediletter.services import Services
+from fediletter.services import Services, house_of
 from fediletter.settings import LANGUAGES, Settings
+from fediletter.words import words
 from storage import audit, fan_outs, mailings, posts
 from storage.activities import unlist
 from storage.errors import Conflict, NotThere
@@ -139,7 +141,9 @@ async def publish_due(services: Services) -> None:
             await _send_out(services, prepared, founder_id=None, now=now)
         except AppError as wrong:
             _log.error("a scheduled letter could not be published", extra={"reason": wrong.words})
-            await services.store.write(_set_back, post_id)
+            await services.store.write(
+                _set_back, post_id, wrong, house_of(services), now=services.clock.now()
+            )
         except NotThere:
             continue
 
@@ -356,8 +360,22 @@ def _commit(
     audit.write(tx, "publish", subject=str(post.id), founder_id=founder_id, now=now)
 
 
-def _set_back(tx: Tx, post_id: PostId) -> None:
+def _set_back(tx: Tx, post_id: PostId, wrong: AppError, house: House, *, now: datetime) -> None:
+    """It is a draft again, and the founders hear of it: they took it for published."""
     try:
         posts.unschedule(tx, post_id)
     except Conflict:
         return
+    letter = get_newsletter(tx)
+    reason = words(letter.language).gettext(wrong.words, **wrong.fields)
+    fields: dict[str, object] = {
+        "title": posts.get_post(tx, post_id).title,
+        "reason": reason,
+    }
+    alert = Alert(
+        f"not published:{post_id}",
+        "A letter could not leave",
+        "“{title}” is a draft again: {reason}",
+        fields,
+    )
+    tell_founders(tx, alert, house, now=now)

@@ -206,6 +206,26 @@ async def test_what_is_changed_meanwhile_is_what_leaves_and_the_address_stays(he
         assert (await held.client.get(one.url)).status_code == 200
 
 
+async def test_a_letter_that_cannot_leave_when_its_time_comes_is_a_draft_and_founders_hear_of_it(
+    held, world
+):
+    await published_with(held, timedelta(minutes=10))
+    post = await get(held, "du-lin")
+    draft = posts.Draft(post.title, post.summary, "Un paragraphe de lin.\n\n" * 2500, "fr")
+    now = held.services.clock.now()
+    await held.services.store.write(
+        posts.save_draft, post.id, draft, version=post.version, now=now, founder_id=None
+    )
+    held.services.clock.ahead += timedelta(minutes=11)
+
+    (alert,) = await held.mail_to(EMAIL)
+
+    assert alert.subject == "Une lettre n’a pas pu partir"
+    assert "« Du lin » est de nouveau un brouillon" in alert.text
+    assert (await get(held, "du-lin")).state == "draft"
+    assert mails(held, ANA) == []
+
+
 @pytest.mark.rule("MI-8")
 async def test_a_letter_beyond_what_gmail_shows_is_not_mailed(shop):
     post = await shop.draft("Long", "Un paragraphe de lin.\n\n" * 2500)
