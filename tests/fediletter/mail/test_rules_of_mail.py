@@ -316,3 +316,17 @@ def test_a_message_that_may_come_later_is_tried_by_the_schedule_for_four_days():
         now = again
     assert timedelta(days=2.5) < now - begin <= timedelta(days=4)
     assert len({mail_again(1, created_at=begin, now=begin) for _ in range(20)}) > 1  # Spread.
+
+
+@pytest.mark.rule("EM-2")
+@pytest.mark.parametrize("place", ["subject", "name"])
+@pytest.mark.parametrize("hidden", ["=?utf-8?q?x=0D=0ABcc:_eve@evil.test?=", "a =?x", "=?"])
+def test_what_looks_encoded_is_refused_before_the_library_sees_it(hidden, place):
+    """CPython 3.11.7 makes a Bcc line of the first one (CVE-2024-6923)."""
+    sender = Sender(hidden.replace("@", " "), FROM)  # With an @ it would be left out (HD-2).
+    changes = {"subject": hidden} if place == "subject" else {"sender": sender}
+
+    with pytest.raises(CannotCompose, match="cannot be sent as it is"):
+        compose_issue(letter(**changes))
+    with pytest.raises(CannotCompose, match="cannot be sent as it is"):
+        plain(**changes)
