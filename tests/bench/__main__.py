@@ -126,9 +126,8 @@ def pages(folder: Path) -> Iterator[Row]:
     seed(settings_for(data))
     found = child("publish", str(data))
     port = free_port()
-    environ = {"FEDILETTER_BASE_URL": f"http://127.0.0.1:{port}"}
     serve = [sys.executable, "-m", "fediletter", "--data", str(data), "serve", "--port", str(port)]
-    with _served(serve, port, environ) as base:
+    with _served(serve, port) as base:
         for name, path, accept in (
             ("letter page", found["page"], "text/html"),
             ("Article", found["object"], "application/activity+json"),
@@ -184,7 +183,6 @@ def inbox(folder: Path) -> Iterator[Row]:
     seed(settings_for(data, base_url=base))
     keep_hosts(settings_for(data, base_url=base))
     command = [sys.executable, "-m", "fediletter", "--data", str(data)]
-    environ = {"FEDILETTER_BASE_URL": base}
     nothing = [sys.executable, "-m", "tests.bench.child", "bare", str(bare)]
     rounds = iter(range(100))
 
@@ -192,7 +190,7 @@ def inbox(folder: Path) -> Iterator[Row]:
         requests = folder / "requests"
         write_requests(requests, base, INTAKE, f"r{next(rounds)}")
         # A server of its own for each round: a host may write only so often (L-15).
-        with _served([*command, "serve", "--no-workers", "--port", str(port)], port, environ):
+        with _served([*command, "serve", "--no-workers", "--port", str(port)], port):
             return load(base, requests, 2)
 
     with program(nothing, bare):
@@ -212,9 +210,10 @@ def inbox(folder: Path) -> Iterator[Row]:
 
 
 def growth(folder: Path) -> Iterator[Row]:
-    """Cost for each delivery, and the latency of publishing, as readers grow."""
+    """Cost for each delivery, latency of publishing and memory, as readers grow."""
     sizes = {100: 20, 10_000: 1, 100_000: 1}  # Readers, and letters sent to them in a round.
     costs: dict[tuple[str, int], list[float]] = {}
+    peak = 0.0
     with mail_sink() as port:
         relay = f"smtp_url=smtp://127.0.0.1:{port}"
         for size in sizes:
@@ -228,6 +227,7 @@ def growth(folder: Path) -> Iterator[Row]:
                 costs.setdefault(("cpu", size), []).append(cpu)
                 latency = statistics.median(one["publish_seconds"] for one in found)
                 costs.setdefault(("publish", size), []).append(latency)
+                peak = max(one["peak_mib"] for one in found) if size == 100_000 else peak
     for what in ("cpu", "publish"):
         least, middle, most = (statistics.median(costs[what, size]) for size in sizes)
         ratio = max(least, middle, most) / min(least, middle, most)
@@ -239,18 +239,26 @@ def growth(folder: Path) -> Iterator[Row]:
             ratio <= 1.10,
             f"1 : {middle / least:.2f} : {most / least:.2f}",
         )
+    yield _resident("while sending to 100,000", peak, 150)
 
 
 def memory(folder: Path) -> Iterator[Row]:
-    """Resident memory, idle and while sending."""
-    with mail_sink() as port:
-        seed(settings_for(folder / "memory"), subscribers=100_000)
-        relay = f"smtp_url=smtp://127.0.0.1:{port}"
-        idle = child("idle", str(folder / "memory"))["peak_mib"]
-        busy = child("send", str(folder / "memory"), "email", relay)["peak_mib"]
-    for name, found, most in (("idle", idle, 90), ("sending to 100,000", busy, 150)):
-        note = f"{found:.0f} MiB"
-        yield Row(f"memory {name}", f"{most} MiB", found / most, "≤ 1", found <= most, note)
+    """Resident memory of the whole server with nothing to do."""
+    data, port = folder / "memory", free_port()
+    seed(settings_for(data))
+    command = [sys.executable, "-m", "fediletter", "--data", str(data), "serve"]
+    health = f"http://127.0.0.1:{port}/healthz"
+    with program(
+        [*command, "--port", str(port)], port, environ=_environ(port), health=health
+    ) as server:
+        time.sleep(5)
+        status = Path(f"/proc/{server.pid}/status").read_text()
+    yield _resident("idle", int(status.partition("VmRSS:")[2].split()[0]) / 1024, 90)
+
+
+def _resident(name: str, found: float, most: int) -> Row:
+    ratio = found / most
+    return Row(f"memory {name}", f"{most} MiB", ratio, "≤ 1", found <= most, f"{found:.0f} MiB")
 
 
 def start(folder: Path) -> Iterator[Row]:
@@ -270,10 +278,9 @@ def start(folder: Path) -> Iterator[Row]:
 
     def whole() -> Side:
         port = free_port()
-        environ = {"FEDILETTER_BASE_URL": f"http://127.0.0.1:{port}"}
         command = [sys.executable, "-m", "fediletter", "--data", str(data)]
         began = time.perf_counter()
-        with _served([*command, "serve", "--port", str(port)], port, environ):
+        with _served([*command, "serve", "--port", str(port)], port):
             return Side(1 / (time.perf_counter() - began))
 
     ratio, _ = interleaved(bare, whole, rounds=5)
@@ -322,11 +329,18 @@ def _urls(port: int, count: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def _served(command: list[str], port: int, environ: dict[str, str]) -> Iterator[str]:
+def _served(command: list[str], port: int) -> Iterator[str]:
     base = f"http://127.0.0.1:{port}"
-    more = {"FEDILETTER_ALLOW_ADDRESSES": "127.0.0.0/8", "FEDILETTER_LOG": "error", **environ}
-    with program(command, port, environ=more, health=f"{base}/healthz"):
+    with program(command, port, environ=_environ(port), health=f"{base}/healthz"):
         yield base
+
+
+def _environ(port: int) -> dict[str, str]:
+    return {
+        "FEDILETTER_BASE_URL": f"http://127.0.0.1:{port}",
+        "FEDILETTER_ALLOW_ADDRESSES": "127.0.0.0/8",
+        "FEDILETTER_LOG": "error",
+    }
 
 
 def _load(url: str, accept: str) -> Side:

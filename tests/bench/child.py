@@ -17,7 +17,7 @@ import sqlalchemy as sa
 import uvloop
 
 from federation.keys import RsaPrivateKey, Signer
-from fediletter.app import build_services, create_app
+from fediletter.app import build_services
 from fediletter.newsletter import posts as rules
 from fediletter.outbound import publish as publishing
 from fediletter.settings import Settings
@@ -26,7 +26,6 @@ from storage import posts
 from storage.posts import Draft, Post
 from storage.schema import activity, delivery, fan_out, mailing
 from storage.store import Tx
-from tests.bench.intake import serve_bare
 from tests.bench.seed import settings_for
 
 _PARAGRAPH = "Le lin pousse en cent jours, sans eau et presque sans engrais. " * 6 + "\n\n"
@@ -34,7 +33,7 @@ _PARAGRAPH = "Le lin pousse en cent jours, sans eau et presque sans engrais. " *
 
 def main() -> None:
     what, *rest = sys.argv[1:]
-    known = (sign, send, issues, work, publish, idle, bare)
+    known = (sign, send, issues, work, publish, bare)
     found = {one.__name__: one for one in known}[what](*rest)
     print(json.dumps(found))  # noqa: T201
 
@@ -64,6 +63,8 @@ def issues(data: str, kind: str, count: str, *pairs: str) -> list[dict[str, obje
 
 def bare(port: str) -> dict[str, object]:
     """A server that answers 202 to everything, until it is ended."""
+    from tests.bench.intake import serve_bare  # What is measured does not carry it.
+
     serve_bare(int(port))
     return {}
 
@@ -94,22 +95,6 @@ def publish(data: str, *pairs: str) -> dict[str, object]:
         return {"page": urlsplit(done.url).path, "object": urlsplit(done.object_id).path}
 
     return uvloop.run(once())
-
-
-def idle(data: str, *pairs: str) -> dict[str, object]:
-    """The whole program with nothing to do."""
-
-    async def wait() -> None:
-        services = build_services(_settings(data, pairs))
-        create_app(services)
-        supervisor = Supervisor(services)
-        await supervisor.start()
-        await asyncio.sleep(5)
-        await supervisor.stop()
-        services.store.close()
-
-    uvloop.run(wait())
-    return {"peak_mib": _peak_mib()}
 
 
 def _settings(data: str, pairs: tuple[str, ...]) -> Settings:

@@ -83,7 +83,7 @@ def mail_sink() -> Iterator[int]:
 @contextlib.contextmanager
 def program(
     command: list[str], port: int, *, environ: dict[str, str] | None = None, health: str = ""
-) -> Iterator[None]:
+) -> Iterator[subprocess.Popen[bytes]]:
     """A program that listens on a port, until the block ends; with `health` until it says 200."""
     process = subprocess.Popen(
         command,
@@ -103,7 +103,7 @@ def program(
             if process.poll() is not None:
                 raise RuntimeError(f"{command[0]} ended with {process.returncode}")
             time.sleep(0.01)
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(10)
