@@ -247,9 +247,8 @@ def memory(folder: Path) -> Iterator[Row]:
     data, port = folder / "memory", free_port()
     seed(settings_for(data))
     command = [sys.executable, "-m", "fediletter", "--data", str(data), "serve"]
-    health = f"http://127.0.0.1:{port}/healthz"
     with program(
-        [*command, "--port", str(port)], port, environ=_environ(port), health=health
+        [*command, "--port", str(port)], port, environ=_environ(port), health="/healthz"
     ) as server:
         time.sleep(5)
         status = Path(f"/proc/{server.pid}/status").read_text()
@@ -331,7 +330,7 @@ def _urls(port: int, count: int) -> list[str]:
 @contextlib.contextmanager
 def _served(command: list[str], port: int) -> Iterator[str]:
     base = f"http://127.0.0.1:{port}"
-    with program(command, port, environ=_environ(port), health=f"{base}/healthz"):
+    with program(command, port, environ=_environ(port), health="/healthz"):
         yield base
 
 
