@@ -479,16 +479,8 @@ def _free(
     now: datetime,
     lost: int,
 ) -> None:
+    _doubt(tx, lanes, uncertain_at)
     for chunk in chunks(lanes):
-        tx.execute(
-            sa.update(delivery)
-            .where(delivery.c.lane_id.in_(chunk), delivery.c.state == "started")
-            .values(
-                state="uncertain",
-                answer="stopped between the last byte and the answer",
-                not_before=to_ms(uncertain_at),
-            )
-        )
         tx.execute(
             sa.update(lane)
             .where(lane.c.id.in_(chunk))
@@ -504,8 +496,27 @@ def _free(
         tx.wake(LANES)
 
 
-def hand_back(tx: Tx, worker: WorkerId, *, now: datetime) -> None:
-    """The worker ends in good order: what it holds but did not touch is free at once (RE-14)."""
+def _doubt(tx: Tx, lanes: Sequence[LaneId], uncertain_at: datetime) -> None:
+    for chunk in chunks(lanes):
+        tx.execute(
+            sa.update(delivery)
+            .where(delivery.c.lane_id.in_(chunk), delivery.c.state == "started")
+            .values(
+                state="uncertain",
+                answer="stopped between the last byte and the answer",
+                not_before=to_ms(uncertain_at),
+            )
+        )
+
+
+def hand_back(tx: Tx, worker: WorkerId, *, uncertain_at: datetime, now: datetime) -> None:
+    """The worker ends in good order: what it holds but did not touch is free at once (RE-14).
+
+    Mail whose answer did not come before the end is in doubt, and sent once more at `uncertain_at`.
+    """
+    held = sa.select(lane.c.id).where(lane.c.leased_by == worker)
+    lanes = [LaneId(row[0]) for row in tx.rows(held.order_by(lane.c.id).with_for_update())]
+    _doubt(tx, lanes, uncertain_at)
     tx.execute(
         sa.update(lane)
         .where(lane.c.leased_by == worker)

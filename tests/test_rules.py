@@ -50,6 +50,8 @@ RULES_OF_MAIL = [
     *(f"DO-{number}" for number in (*range(1, 10), *range(11, 17))),
 ]
 
+RULES_OF_RELIABILITY = [f"RE-{number}" for number in range(1, 18)]
+
 
 @pytest.fixture(scope="module")
 def named() -> set[str]:
@@ -73,3 +75,7 @@ def test_every_rule_of_mail_and_of_what_comes_back_has_a_test_that_names_it(name
 
 def test_every_rule_about_outgoing_mail_has_a_test_that_names_it(named):
     assert [rule for rule in RULES_OF_MAIL if rule not in named] == []
+
+
+def test_every_promise_of_reliability_has_a_test_that_names_it(named):
+    assert [rule for rule in RULES_OF_RELIABILITY if rule not in named] == []

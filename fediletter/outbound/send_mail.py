@@ -35,8 +35,9 @@ _log = logging.getLogger("fediletter.outbound")
 class MailSender:
     """One for each process."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, stopping: asyncio.Event) -> None:
         self._services = services
+        self.stopping = stopping  # No further letter begins (RE-14).
         self.letters = Letters(services)
         self.watch = RelayWatch(services.clock)
         self.pace = Pace(services.clock, services.settings.mail_rates)
@@ -106,6 +107,8 @@ class _LaneCourier:
 
     async def following(self) -> Envelope | None:
         """The next letter, made ready."""
+        if self._sender.stopping.is_set():
+            return None
         if self._envelope is not None:
             return self._envelope
         if self.spent_until is not None:

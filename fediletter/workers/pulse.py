@@ -46,7 +46,9 @@ class Pulse:
         """Give back what is held; forget this worker."""
 
         def leave(tx: Tx) -> None:
-            hand_back(tx, self.worker_id, now=self._clock.now())
+            now = self._clock.now()
+            again = uncertain_again(now, hold=self._hold)
+            hand_back(tx, self.worker_id, uncertain_at=again, now=now)
             workers.remove(tx, self.worker_id)
 
         self.may_work = False

@@ -47,7 +47,9 @@ class Supervisor:
             self._add_lanes(ACTIVITIES, REQUESTS_AT_ONCE, ActivitySender(self._services).drain)
         if EMAIL in self._kinds:
             # One more than the connections for letters: a confirmation need not wait for them.
-            self._add_lanes(EMAIL, MAIL_CONNECTIONS + 1, MailSender(self._services).drain)
+            self._add_lanes(
+                EMAIL, MAIL_CONNECTIONS + 1, MailSender(self._services, self._stopping).drain
+            )
         self._add_loop("fan-outs", wakeup.STEPS, lambda: step_fan_outs(self._services))
         self._add_loop("received", wakeup.RECEIVED, lambda: apply_received(self._services))
         self._add_loop("asks", wakeup.ASKS, lambda: answer_asks(self._services))

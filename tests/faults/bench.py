@@ -109,6 +109,11 @@ class Child:
     def resident_kib(self) -> int:
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * 4
 
+    def forget_peak(self) -> None:
+        """Count its peak of memory anew."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+        self.peak_kib = 0
+
     def handles(self) -> int:
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 

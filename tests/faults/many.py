@@ -10,7 +10,10 @@ import httpx
 import sqlalchemy as sa
 
 from fediletter.limits import LEASE_SECONDS
+from storage.schema import delivery, lane
 from tests.faults.bench import Bench, Child, Load, expect
+from tests.faults.founder import Founder
+from tests.faults.sinks import HangUp, Talk
 
 DISTANCE_SECONDS = 0.010
 JUDGED_ROUNDS = 3
@@ -231,3 +234,86 @@ async def _done_but_one(bench: Bench) -> None:
         return not states.get("waiting") and not states.get("started") and await bench.is_done()
 
     await bench.until(done, 120, "everything delivered")
+
+
+async def poisoned(bench: Bench) -> None:
+    """Bad input: whoever sends one letter is killed; it is parked after the third time, alone."""
+    await bench.start(Load(mail=120, followers=60, hosts=10))
+    poison = bench.addresses()[7]
+    server: list[Child] = []
+    kills = 0
+
+    async def script(stage: str, talk: Talk) -> None:
+        nonlocal kills
+        if stage == "rcpt" and talk.recipient == poison and server:
+            kills += 1
+            await server.pop().kill()
+            raise HangUp
+
+    bench.mail.script = script
+    await bench.publish_here()
+    for _ in range(3):
+        server.append(await bench.serve(wait=False))
+        await bench.until(lambda: not server, 60, "the letter kills again")
+    server.append(await bench.serve())
+
+    async def parked() -> list[tuple[str, int]]:
+        waits = sa.select(sa.func.count()).where(
+            delivery.c.lane_id == lane.c.id, delivery.c.state == "waiting"
+        )
+        query = sa.select(lane.c.key, waits.scalar_subquery()).where(lane.c.parked_at.is_not(None))
+        return [
+            (key, int(count)) for key, count in await bench.store.read(lambda tx: tx.rows(query))
+        ]
+
+    ((key, waiting),) = await parked()
+    everybody = bench.load.mail + bench.load.followers
+
+    async def others_have_it() -> bool:
+        states = await bench.states()
+        return states.get("waiting") == waiting and not states.get("started")
+
+    await bench.until(others_have_it, 60, "everybody else has the letter")
+    expect(kills == 3, f"killed {kills} times, not three")
+    founder = Founder(bench)
+    await founder.enter()
+    post_id = await bench.store.read(lambda tx: tx.scalar(sa.text("SELECT max(id) FROM post")))
+    page = (await founder.client.get(f"/desk/letters/{post_id}/delivery")).text
+    expect("trois fois" in page or "three times" in page, "the desk does not show it")
+    bench.mail.script = None  # Repaired.
+    await founder.post(f"/desk/letters/{post_id}/lane", lane=key, action="now")
+    await bench.done(60)
+    await bench.repeat_uncertain()
+    expect(await server.pop().end() == 0, "no good end")
+    await founder.close()
+    account = bench.settle_accounts()
+    account.notes |= {"kills": kills, "waited in the parked lane": waiting, "of": everybody}
+    expect(account.duplicates <= account.uncertain, "a duplicate that was not listed as uncertain")
+
+
+async def terminated(bench: Bench) -> None:
+    """RE-14: told to end in mid-send, it finishes what is in flight and hands back the rest."""
+    await bench.start(Load(mail=400, followers=100, hosts=10))
+
+    async def script(stage: str, _talk: object) -> None:
+        if stage == "dot":
+            await asyncio.sleep(0.5)
+
+    bench.mail.script = script
+    server = await bench.serve()
+    await bench.publish_here()
+    await bench.until(lambda: bench.mail.total >= 4, 60, "it is under way")
+    begin = time.monotonic()
+    expect(await server.end() == 0, "no good end")
+    bench.account.notes["ended after s"] = round(time.monotonic() - begin, 1)
+    expect(not await bench.uncertain(), "an end in good order left doubt")
+    held = sa.text("SELECT count(*) FROM lane WHERE leased_by IS NOT NULL")
+    expect(not await bench.store.read(lambda tx: tx.scalar(held)), "a lane is still held")
+    bench.mail.script = None
+    before = bench.mail.total
+    server = await bench.serve()
+    took = await bench.until(lambda: bench.mail.total > before, 10, "it goes on")
+    bench.account.notes["resumed after s"] = round(took, 1)
+    await bench.done(60)
+    expect(await server.end() == 0, "no good end")
+    expect(bench.settle_accounts().duplicates == 0, "somebody got it twice")

@@ -3,7 +3,17 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tests.faults import inbound, keeping, kills, mail_trouble, many, power, relay_kills, trouble
+from tests.faults import (
+    crowds,
+    inbound,
+    keeping,
+    kills,
+    mail_trouble,
+    many,
+    power,
+    relay_kills,
+    trouble,
+)
 from tests.faults.bench import Bench
 
 BOTH = ("sqlite", "postgresql")
@@ -48,6 +58,10 @@ TESTS = {
         FaultTest("FT-17", many.stopped_worker, 1),
         FaultTest("FT-4", power.power_cut, 1, databases=("sqlite",)),
         FaultTest("FT-21", power.pauses, 50, 10),
+        FaultTest("FT-24", crowds.crowd, 100, 2, seconds=3600),
+        FaultTest("FT-26", crowds.hostile_hosts, 10, 1, seconds=3600),
+        FaultTest("POISON", many.poisoned, 1),
+        FaultTest("TERM", many.terminated, 1),
         FaultTest("FT-25", trouble.soak, 1, databases=("sqlite",)),
     )
 }

@@ -279,6 +279,21 @@ def test_mail_that_had_begun_when_the_database_went_is_in_doubt_and_not_forgotte
     assert len(write(upcoming, held.lane_id, now=time.now, limit=1)) == 1
 
 
+@pytest.mark.rule("RE-14")
+def test_mail_without_an_answer_when_its_worker_ends_in_good_order_is_in_doubt(write, time, worker):
+    write(add_subscribers, 1, now=time.now)
+    write(mail_out, now=time.now)
+    step_all(write, time.now)
+    (held,) = write(take, worker, now=time.now, kind="email")
+    (letter,) = write(upcoming, held.lane_id, now=time.now, limit=1)
+    start = Start(letter.id, "<1@shop.test>", time.now)
+    assert write(advance, held.lane_id, held.term, ended=None, start=start, now=time.now)
+
+    write(leases.hand_back, worker, uncertain_at=time.now + timedelta(minutes=25), now=time.now)
+
+    assert write(states) == {"uncertain": 1}
+
+
 def test_a_lane_freed_three_times_in_a_row_is_parked(write, time):
     write(to_hosts, write(say, 1, now=time.now), ["poison.test"], now=time.now)
     for number in range(3):
