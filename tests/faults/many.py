@@ -280,6 +280,7 @@ async def poisoned(bench: Bench) -> None:
     post_id = await bench.store.read(lambda tx: tx.scalar(sa.text("SELECT max(id) FROM post")))
     page = (await founder.client.get(f"/desk/letters/{post_id}/delivery")).text
     expect("trois fois" in page or "three times" in page, "the desk does not show it")
+    in_doubt = len(await bench.uncertain())  # Some in that lane: now they leave once more.
     bench.mail.script = None  # Repaired.
     await founder.post(f"/desk/letters/{post_id}/lane", lane=key, action="now")
     await bench.done(60)
@@ -288,6 +289,7 @@ async def poisoned(bench: Bench) -> None:
     await founder.close()
     account = bench.settle_accounts()
     account.notes |= {"kills": kills, "waited in the parked lane": waiting, "of": everybody}
+    account.uncertain = in_doubt
     expect(account.duplicates <= account.uncertain, "a duplicate that was not listed as uncertain")
 
 
