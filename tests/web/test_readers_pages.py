@@ -102,6 +102,7 @@ async def test_chosen_topics_are_followed_and_nothing_else(shop):
     "template",
     [
         "https://evil.example/?u={uri}",
+        "http://evil.example/?u={uri}",
         "javascript:alert('{uri}')",
         "//evil.example/{uri}",
         "{uri}",
