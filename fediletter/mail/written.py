@@ -14,7 +14,7 @@ from email.utils import getaddresses, parsedate_to_datetime
 from hashlib import sha256
 
 from fediletter.limits import REMOTE_HTML_BYTES
-from fediletter.mail.addresses import Address, BadAddress, parse_address
+from fediletter.mail.addresses import Address, BadAddress, parse_international
 from fediletter.mail.parts import header_of, parts_of, text_of
 from fediletter.newsletter.html import SafeHtml, from_remote, paragraphs_of, plain_name, plain_text
 
@@ -100,7 +100,7 @@ def read_letter(message: Message, raw: bytes) -> Written:
 def _author(field: str) -> tuple[str, Address | None]:
     for name, text in getaddresses([field])[:3]:
         try:
-            address = parse_address(text)
+            address = parse_international(text)
         except BadAddress:
             continue
         shown = plain_name(name, 80)

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from fediletter.mail.addresses import BadAddress, parse_international
+from fediletter.mail.written import read_letter
 from storage.schema import delivery
 from tests.fediletter.mail.sink import Sink
 from tests.fediletter.readers import consents, link_in, person, preference_link
@@ -146,6 +147,18 @@ async def test_a_relay_that_lost_smtputf8_is_named_once_and_nobody_is_suppressed
         assert sink.recipients[2:] == ["ana@xn--bcher-kva.example"] * 3
         assert (await person(shop, JOSE)).state == "active"
         assert [kind for kind, _ in await consents(shop, JOSE)] == ["requested", "confirmed"]
+
+
+@pytest.mark.rule("TR-25")
+def test_his_answer_is_his():
+    raw = (
+        "From: José Marín <josé@exemple.fr>\r\nSubject: Re: Du lin\r\nMessage-ID: <a@b>\r\n"
+        "Content-Type: text/plain; charset=utf-8\r\n\r\nBonjour\r\n"
+    ).encode()
+
+    found = read_letter(message_from_bytes(raw), raw)
+
+    assert (str(found.address), found.name) == (JOSE, "José Marín")
 
 
 async def _count(shop, query, wanted):
