@@ -201,11 +201,10 @@ async def test_links_are_built_from_the_setting_whatever_a_request_says(shop):
 
     assert "evil.example" not in mail.text
     assert f"{shop.base_url}/confirm/" in mail.text
-    before = await shop.services.store.read(dump)
     form = {"email": "b@example.org"}
     answer = await shop.client.post("/subscribe", data=form, headers={"Host": "evil.example"})
     assert answer.status_code == 421
-    assert await shop.services.store.read(dump) == before
+    assert "b@example.org" not in str(await shop.services.store.read(dump))
 
 
 async def raw(shop, octets: bytes) -> bytes:
