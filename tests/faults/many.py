@@ -266,6 +266,7 @@ async def poisoned(bench: Bench) -> None:
             (key, int(count)) for key, count in await bench.store.read(lambda tx: tx.rows(query))
         ]
 
+    await bench.until(parked, 30, "its lane is parked")
     ((key, waiting),) = await parked()
     everybody = bench.load.mail + bench.load.followers
 
