@@ -5,6 +5,7 @@ for, `violations()` runs axe-core in one, `html_faults()` asks the Nu HTML check
 """
 
 import contextlib
+import fcntl
 import json
 import subprocess
 from collections.abc import AsyncIterator, Mapping
@@ -30,9 +31,11 @@ _LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practic
 def package(name: str) -> Path:
     """A package of npm beside this file; installed at the first use."""
     found = FOLDER / "node_modules" / name
-    if not found.exists():
-        npm = need("npm")
-        subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=FOLDER, check=True)
+    with (FOLDER / "package-lock.json").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # Tests beside each other: one installs.
+        if not (FOLDER / "node_modules" / ".package-lock.json").exists():
+            npm = need("npm")
+            subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=FOLDER, check=True)
     return found
 
 
