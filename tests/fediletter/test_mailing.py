@@ -80,7 +80,7 @@ async def test_a_change_goes_to_pages_and_peers_and_by_mail_only_on_purpose(shop
     await until(lambda: len(mails(shop, ANA)) == 2)
 
     correction = next(mail for mail in mails(shop, ANA) if "Correction" in mail.subject)
-    assert correction.subject == "Correction : Du lin"
+    assert correction.subject == "Correction\u00a0: Du lin"
     assert "Ceci corrige une lettre que vous avez reçue" in correction.text
     assert "12 euros" in correction.text
     again = await shop.post(f"/desk/letters/{post.id}/correction", csrf=csrf)

@@ -161,7 +161,7 @@ async def test_every_finding_stands_on_the_sheet_before_anything_leaves(tmp_path
             "commence comme une réponse",
             "pas d’accroche",
             "Sans sujet",
-            "Images sans description : 1",
+            "Images sans description",
             "/letters/x",
             "http://b.example",
             "Web : ",
