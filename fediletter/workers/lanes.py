@@ -30,6 +30,8 @@ class Lanes:
         kind: `activities` or `email`.
         slots: Lanes drained at once, at most.
         drain: Drains one lane and gives it back; raises nothing but cancellation.
+        claiming: Held while lanes of any kind are claimed: two suspects at once would be parked
+            together, and a transaction does not see what another one takes.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Lanes:
         kind: str,
         slots: int,
         drain: Callable[[Claim], Awaitable[None]],
+        claiming: asyncio.Lock,
     ) -> None:
         self._services = services
         self._worker_id = worker_id
         self._kind = kind
         self._slots = slots
         self._drain = drain
+        self._claiming = claiming
         self._unrecorded: list[Claim] = []  # The database refused what happened in them.
         self._running: dict[LaneId, asyncio.Task[None]] = {}
         self._slot_free = asyncio.Event()
@@ -59,14 +63,15 @@ class Lanes:
             await wait_for_either(self._slot_free, self._slot_free, 1.0, self._services.clock)
             return True
         now = self._services.clock.now()
-        claims = await self._services.store.write(
-            leases.claim,
-            self._worker_id(),
-            kind=self._kind,
-            limit=min(free, _CLAIMED_AT_ONCE),
-            now=now,
-            scheme_since=now - _SCHEME_KEPT,
-        )
+        async with self._claiming:
+            claims = await self._services.store.write(
+                leases.claim,
+                self._worker_id(),
+                kind=self._kind,
+                limit=min(free, _CLAIMED_AT_ONCE),
+                now=now,
+                scheme_since=now - _SCHEME_KEPT,
+            )
         for claim in claims:
             task = asyncio.ensure_future(self._drain(claim))
             self._running[claim.lane_id] = task

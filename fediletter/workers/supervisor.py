@@ -39,6 +39,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._lanes: list[Lanes] = []
+        self._claiming = asyncio.Lock()
 
     async def start(self) -> None:
         """Register, take over from the dead, begin to look."""
@@ -69,7 +70,12 @@ class Supervisor:
 
     def _add_lanes(self, kind: str, slots: int, drain: Callable[[Claim], Awaitable[None]]) -> None:
         lanes = Lanes(
-            self._services, lambda: self._pulse.worker_id, kind=kind, slots=slots, drain=drain
+            self._services,
+            lambda: self._pulse.worker_id,
+            kind=kind,
+            slots=slots,
+            drain=drain,
+            claiming=self._claiming,
         )
         self._lanes.append(lanes)
         self._add_loop(kind, wakeup.LANES, lanes.look)

@@ -267,7 +267,9 @@ async def poisoned(bench: Bench) -> None:
         ]
 
     await bench.until(parked, 30, "its lane is parked")
-    ((key, waiting),) = await parked()
+    found = await parked()
+    expect(len(found) == 1, f"parked: {found}")
+    ((key, waiting),) = found
     everybody = bench.load.mail + bench.load.followers
 
     async def others_have_it() -> bool:
