@@ -2,18 +2,65 @@
 network; and every flow in a real browser, with and without scripts."""
 
 import gzip
+import json
 import re
+from pathlib import Path
 
 import feedparser
 import pytest
 from playwright.async_api import expect
 
+from storage import subscribers
 from tests.federation.test_network import Scripted
+from tests.shop import until
 from tests.web.browser import DESKTOP, PHONE, browser, elsewhere, html_faults, opened, violations
 from tests.web.readers_shop import LONG_TITLE, REPLIES, readable
 from tests.web.test_readers_pages import OSTATUS, jrd
 
 MOST_BYTES = 30_000
+
+
+class Judged:
+    """A reader's browser whose pages are judged as they come, also those that answer a form.
+
+    axe-core is a script: it judges where scripts run, at both widths, light and dark. The Nu HTML
+    checker gets each page as it was sent.
+    """
+
+    def __init__(self, page, folder, *, javascript):
+        self._page, self._folder, self._javascript = page, folder, javascript
+        self._newest = None
+        self._count = 0
+        self.found: dict[str, list[str]] = {}
+        folder.mkdir()
+        page.on("response", self._note)
+
+    def _note(self, response):
+        if response.request.is_navigation_request():
+            self._newest = response
+
+    async def look(self, heading, *, status=200):
+        """The page of this heading has come: judge it."""
+        page = self._page
+        await expect(page.get_by_role("heading", level=1)).to_contain_text(heading)
+        assert self._newest.status == status, heading
+        self._count += 1
+        name = f"{self._count:02}-{re.sub('[^a-zé]+', '-', heading.lower())}"
+        (self._folder / f"{name}.html").write_bytes(await self._newest.body())
+        chosen = page.viewport_size
+        for width in (PHONE, DESKTOP):
+            await page.set_viewport_size({"width": width, "height": 844})
+            if await page.evaluate("document.documentElement.scrollWidth") > width:
+                self.found[f"{name} at {width}"] = ["scrolls sideways"]
+            for scheme in ("light", "dark") if self._javascript else ():
+                await page.emulate_media(color_scheme=scheme)
+                if faults := await violations(page):
+                    self.found[f"{name} at {width}, {scheme}"] = faults
+        await page.set_viewport_size(chosen)
+
+    def verdict(self):
+        """What both found, over all pages."""
+        return list(self.found.items()) + html_faults(self._folder)
 
 
 async def show_problems(page):
@@ -83,34 +130,41 @@ async def test_every_page_for_readers_is_light_html_as_it_is_written(tmp_path, l
     assert html_faults(folder) == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
+both_ways = pytest.mark.parametrize(
     ("javascript", "width"), [(False, PHONE), (True, DESKTOP)], ids=["phone-bare", "desktop"]
 )
+
+
+@pytest.mark.slow
+@both_ways
 async def test_readers_join_choose_vote_propose_leave_and_come_back(tmp_path, javascript, width):
     async with (
         readable(tmp_path / "shop") as (shop, _paths),
         browser() as chromium,
         opened(chromium, shop.base_url, width=width, javascript=javascript) as (page, asked),
     ):
+        judged = Judged(page, tmp_path / "pages", javascript=javascript)
         await page.goto("/")
         await page.get_by_label("Votre adresse électronique").fill("zoe@example.org")
         await page.get_by_role("button", name="Envoyez-moi une confirmation").click()
-        await expect(page.get_by_role("heading", level=1)).to_contain_text("Regardez")
+        await judged.look("Regardez")
         mail = (await shop.mail_to("zoe@example.org"))[0]
         await page.goto(re.search(r"/confirm/[\w-]+", mail.text)[0])
         await page.get_by_label("Cuir végétal").check()
         await page.get_by_role("button", name="Oui, envoyez-moi les lettres").click()
+        await judged.look("Bienvenue")
         await page.get_by_role("link", name="Choisir").click()
         await expect(page.get_by_label("Cuir végétal")).to_be_checked()
         await page.get_by_label("Un courriel par mois").check()
         await page.get_by_role("button", name="Enregistrer").click()
         await expect(page.get_by_role("status")).to_be_visible()
+        await judged.look("Vos lettres")
 
         await page.goto("/agenda")
         await page.locator("#vote ~ form").get_by_label("Le cuir végétal").check()
         await page.locator("#vote ~ form").get_by_role("textbox").fill("zoe@example.org")
         await page.get_by_role("button", name="M’envoyer le lien pour voter").click()
+        await judged.look("Regardez")
         mails = await shop.mail_to("zoe@example.org", count=2)
         link = next(
             found[0]
@@ -121,16 +175,18 @@ async def test_readers_join_choose_vote_propose_leave_and_come_back(tmp_path, ja
         await expect(page.get_by_label("Le cuir végétal")).to_be_checked()
         await page.get_by_role("button", name="Compter ma voix").click()
         await expect(page.get_by_role("status")).to_contain_text("comptée")
+        await judged.look("Sujets à venir")
         await page.get_by_role("link", name="Proposer un sujet").click()
         await page.get_by_label("Sur quoi aimeriez-vous lire").fill("Les boutons")
         await page.get_by_role("button", name="Proposer").click()
-        await expect(page.get_by_role("heading", level=1)).to_have_text("Merci")
+        await judged.look("Merci")
 
         await page.goto(link.partition("/agenda")[0])
         await page.get_by_role("link", name="Ne plus recevoir").click()
         await page.get_by_role("button", name="Oui, arrêter").click()
+        await judged.look("Vous ne recevrez plus")
         await page.get_by_role("button", name="C’était une erreur").click()
-        await expect(page.get_by_role("heading", level=1)).to_contain_text("à nouveau")
+        await judged.look("à nouveau")
 
         async with Scripted() as server:
             base = server.url.removesuffix("/inbox")
@@ -141,9 +197,90 @@ async def test_readers_join_choose_vote_propose_leave_and_come_back(tmp_path, ja
             await page.keyboard.press("Enter")
             button = page.get_by_role("link", name="Suivre Le lin sur")
             await expect(button).to_have_attribute("href", re.compile(f"^{re.escape(base)}/follow"))
+            await judged.look("Suivre")
         assert await page.context.cookies() == []
         strangers = elsewhere(asked, shop.base_url)
     assert strangers == []
+    assert judged.verdict() == []
+
+
+@pytest.mark.slow
+@pytest.mark.rule("PR-4")
+@pytest.mark.rule("PR-5")
+@both_ways
+async def test_a_reader_takes_a_copy_moves_and_is_forgotten(tmp_path, javascript, width):
+    async with (
+        readable(tmp_path / "shop") as (shop, paths),
+        browser() as chromium,
+        opened(chromium, shop.base_url, width=width, javascript=javascript) as (page, asked),
+    ):
+        judged = Judged(page, tmp_path / "pages", javascript=javascript)
+
+        async def follow_mailed_link(address):
+            """The one new link to one's data that was sent there, when it has come."""
+
+            def unseen():
+                texts = [mail.text for mail in shop.mailbox() if mail.to == address]
+                links = {one for text in texts for one in re.findall(r"/data/[\w-]+", text)}
+                return links - seen
+
+            await until(unseen)
+            (link,) = unseen()
+            seen.add(link)
+            await page.goto(link)
+
+        seen = set()
+        await page.goto("/preferences")
+        await page.get_by_label("Votre adresse électronique").fill("ana@example.org")
+        await page.get_by_role("button", name="M’envoyer mon lien").click()
+        await judged.look("Regardez")
+
+        await page.goto(paths["preferences"])
+        await page.get_by_role("button", name="Une copie de mes données").click()
+        await expect(page.get_by_role("status")).to_be_visible()
+        await judged.look("Vos lettres")
+        await follow_mailed_link("ana@example.org")
+        used = page.url
+        async with page.expect_download() as waited:
+            await page.get_by_role("button", name="Télécharger le fichier").click()
+        copy = json.loads(Path(await (await waited.value).path()).read_text())
+        assert copy["subscriber"]["email"] == "ana@example.org"
+        await page.goto(used)
+        await judged.look("Ce lien", status=404)
+
+        await page.goto(paths["preferences"])
+        await page.get_by_role("button", name="Une autre adresse").click()
+        await follow_mailed_link("ana@example.org")
+        await page.get_by_label("La nouvelle adresse").fill("ana, chez elle")
+        await page.get_by_role("button", name="Envoyer le message").click()
+        await expect(page.get_by_label("La nouvelle adresse")).to_have_value("ana, chez elle")
+        await judged.look("Une autre adresse", status=422)
+        await page.get_by_label("La nouvelle adresse").fill("ana@example.net")
+        await page.get_by_role("button", name="Envoyer le message").click()
+        await judged.look("Regardez")
+        await follow_mailed_link("ana@example.net")
+        await page.get_by_role("button", name="Oui, à cette adresse").click()
+        await judged.look("Les lettres arrivent ici")
+        await page.get_by_role("link", name="Choisir sujets et langue").click()
+        await expect(page.get_by_text("a…@example.net")).to_be_visible()
+        choices = page.url
+
+        await page.get_by_role("button", name="Tout effacer").click()
+        await follow_mailed_link("ana@example.net")
+        await page.get_by_label("L’empreinte de mon adresse aussi").check()
+        await page.get_by_role("button", name="Oui, tout effacer").click()
+        await judged.look("Tout est effacé")
+        await page.goto(choices)
+        await judged.look("Ce lien", status=404)
+        gone = [
+            await shop.services.store.read(subscribers.find_subscriber, f"ana@example.{end}")
+            for end in ("org", "net")
+        ]
+        assert await page.context.cookies() == []
+        strangers = elsewhere(asked, shop.base_url)
+    assert gone == [None, None]
+    assert strangers == []
+    assert judged.verdict() == []
 
 
 @pytest.mark.slow
