@@ -56,6 +56,7 @@ class Post:
     to_web: bool
     to_fediverse: bool
     to_email: bool
+    embeds_images: bool  # Its mail carries them.
     in_reply_to: str | None
     version: int
     revision: int
@@ -93,6 +94,7 @@ class Draft:
     audio_media_id: MediaId | None = None
     card_title: str = ""  # Empty: the title.
     card_description: str = ""  # Empty: the summary.
+    embeds_images: bool = False  # The mail carries them.
 
 
 @dataclass(frozen=True, slots=True)

@@ -302,6 +302,7 @@ post = Table(
     _flag("to_web", True),
     _flag("to_fediverse", True),
     _flag("to_email", True),
+    _flag("embeds_images"),  # Its mail carries them; else readers fetch them from us.
     Column("in_reply_to", Text, nullable=True),  # A Note that answers somebody: their object id.
     Column("reply_id", _ID, nullable=True),  # The row answered; no key, reply points here too.
     Column("version", Integer, nullable=False, server_default="1"),  # Optimistic lock of the form.

@@ -35,14 +35,13 @@ COMING_BACK = [  # Mail in security.md 7, and what comes back in email.md.
 ]
 
 # Outgoing mail: reference page of email, sections 1 to 6, 8 and 10 to 12. Not here: what is no
-# rule (DK-5), what the bench measures (TR-16), embedded pictures, which are not offered (MI-2,
-# HT-17 there), and a probe that comes back by itself (DO-10).
+# rule (DK-5), what the bench measures (TR-16), and a probe that comes back by itself (DO-10).
 RULES_OF_MAIL = [
     *(f"ID-{number}" for number in range(1, 4)),
     *(f"HD-{number}" for number in range(1, 25)),
     *(f"SE-{number}" for number in range(2, 7)),
-    *(f"MI-{number}" for number in (1, *range(3, 9))),
-    *(f"HT-{number}" for number in (*range(1, 17), 18, 19)),
+    *(f"MI-{number}" for number in range(1, 9)),
+    *(f"HT-{number}" for number in range(1, 20)),
     *(f"TX-{number}" for number in range(1, 6)),
     *(f"OP-{number}" for number in range(1, 8)),
     *(f"DK-{number}" for number in (1, 2, 3, 4, 6)),

@@ -9,10 +9,11 @@ Sources: RFC 5322, 2045 to 2047, 2369, 2919, 8058; email.md sections 2 to 4 (HD,
 security.md EM-1, EM-2, EM-4, EM-16, EM-17.
 """
 
+import base64
 import re
 import secrets
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email import message_from_bytes, policy
@@ -20,6 +21,7 @@ from email.headerregistry import Address as HeaderAddress
 from email.message import EmailMessage
 from email.utils import format_datetime
 
+from fediletter.mail.embedding import EmbeddedImage
 from fediletter.mail.quoted import quoted, soft_rows
 from fediletter.mail.text import paragraphs
 
@@ -82,6 +84,7 @@ class IssueLetter:
     archived_at: str = ""  # Empty: it stands on no page of its own.
     automatic: bool = False  # Sent by the clock, not by a person (HD-16).
     leave_by_mail: bool = False  # Mail to us is read: a mailto: may stand beside the link.
+    images: tuple[EmbeddedImage, ...] = ()  # `html` names them by `cid:`.
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +156,7 @@ def slot_values(reader: ReaderSlots) -> dict[str, bytes]:
 
 
 def compose_issue(letter: IssueLetter) -> Template:
-    """Compose a letter: multipart/alternative, text first (MI-1).
+    """Compose a letter: multipart/alternative, text first (MI-1); with images as MI-2 has it.
 
     Raises:
         CannotCompose: A name or the subject cannot be sent, or the parts do not parse back.
@@ -189,8 +192,11 @@ def compose_issue(letter: IssueLetter) -> Template:
         link = b"List-Unsubscribe: <\x00unsubscribe\x00>"
         by_mail = b",\r\n <mailto:\x00leave\x00?subject=unsubscribe>"
         head = head.replace(link, link + by_mail)
-    body = _part("plain", letter.text, boundary) + _part("html", letter.html, boundary)
-    template = Template(head + b"\r\n" + body + f"--{boundary}--\r\n".encode("ascii"))
+    html = _part("html", letter.html)
+    if letter.images:
+        html = _related(html, letter.images)
+    body = _enclosed([_part("plain", letter.text), html], boundary)
+    template = Template(head + b"\r\n" + body)
     _check(template, letter, [*message.keys()])
     return template
 
@@ -295,13 +301,37 @@ def _head(message: EmailMessage) -> bytes:
     return octets.partition(b"\r\n\r\n")[0] + b"\r\n"
 
 
-def _part(kind: str, text: str, boundary: str) -> bytes:
+def _enclosed(parts: Sequence[bytes], boundary: str) -> bytes:
+    opened = f"--{boundary}\r\n".encode("ascii")
+    closed = f"--{boundary}--\r\n".encode("ascii")
+    return b"".join(opened + part + b"\r\n" for part in parts) + closed
+
+
+def _part(kind: str, text: str) -> bytes:
     head = (
-        f"--{boundary}\r\n"
         f'Content-Type: text/{kind}; charset="utf-8"\r\n'
         "Content-Transfer-Encoding: quoted-printable\r\n\r\n"
     )
-    return head.encode("ascii") + _with_slots(text) + b"\r\n"
+    return head.encode("ascii") + _with_slots(text)
+
+
+def _related(html: bytes, images: Sequence[EmbeddedImage]) -> bytes:
+    """The HTML together with its images, as one part (MI-2)."""
+    boundary = f"fl-{secrets.token_hex(16)}"
+    head = f'Content-Type: multipart/related; type="text/html";\r\n boundary="{boundary}"\r\n\r\n'
+    parts = [html, *(_image(one) for one in images)]
+    return head.encode("ascii") + _enclosed(parts, boundary).removesuffix(b"\r\n")
+
+
+def _image(image: EmbeddedImage) -> bytes:
+    head = (
+        f'Content-Type: {image.mime}; name="{image.name}"\r\n'
+        "Content-Transfer-Encoding: base64\r\n"
+        f"Content-ID: <{image.content_id}>\r\n"
+        f'Content-Disposition: inline; filename="{image.name}"\r\n\r\n'
+    )
+    rows = base64.encodebytes(image.octets).rstrip(b"\n")  # Of 76 columns.
+    return head.encode("ascii") + rows.replace(b"\n", b"\r\n")
 
 
 def _with_slots(text: str) -> bytes:
@@ -331,8 +361,8 @@ def _check(template: Template, letter: IssueLetter, planned: list[str]) -> None:
     parsed = message_from_bytes(octets, policy=policy.default)
     problems = [
         "other fields than planned" if [*parsed.keys()] != planned else "",
-        "a defect" if parsed.defects else "",
-        "octets above 127" if any(octet > 127 for octet in octets) else "",
+        "a defect" if any(part.defects for part in parsed.walk()) else "",
+        "octets above 127" if not octets.isascii() else "",
         "a bare line end" if re.search(rb"(?<!\r)\n|\r(?!\n)", octets) else "",
         "a line too long" if any(len(line) > 998 for line in octets.split(b"\r\n")) else "",
         "a line that begins with a dot" if b"\r\n." in octets else "",

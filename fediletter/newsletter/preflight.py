@@ -3,7 +3,7 @@
 Pure: facts in, findings out. What asks the network or the database gathers the facts
 (`outbound.preflight`).
 
-Sources: issue 4.9; email.md HD-5, MI-8, HT-6, HT-10, HT-14, HT-15, HT-18.
+Sources: issue 4.9; email.md HD-5, MI-8, HT-6, HT-10, HT-14, HT-15, HT-17, HT-18.
 """
 
 import re
@@ -49,6 +49,8 @@ class Facts:
     mail_now: int
     mail_monthly: int
     followers: int
+    embedded_bytes: int = 0  # Of images inside the mail, for each reader.
+    embedding_problem: str = ""  # Why they cannot be there, as a message id.
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,15 @@ def _mail(facts: Facts) -> Iterable[Finding]:
     elif facts.mail_bytes > HTML_WARNS:
         yield Finding(
             "size", "warning", "The mail has {size} kB. Gmail hides what is beyond 100.", size
+        )
+    if facts.embedding_problem:
+        yield Finding("embeds_images", "stop", facts.embedding_problem)
+    elif facts.embedded_bytes:
+        yield Finding(
+            "embeds_images",
+            "note",
+            "The images travel inside the mail: {size} kB more for each reader.",
+            {"size": facts.embedded_bytes // 1000},
         )
     if not facts.has_postal_address:
         yield Finding(

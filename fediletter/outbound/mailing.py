@@ -19,6 +19,7 @@ from fediletter.mail.compose import (
     compose_issue,
     new_message_id,
 )
+from fediletter.mail.embedding import CannotEmbed, EmbeddedImage, embed, images_of
 from fediletter.mail.letter import LetterContent, render_letter
 from fediletter.newsletter.html import from_markdown
 from fediletter.newsletter.preflight import HTML_STOPS
@@ -37,6 +38,8 @@ from storage.newsletters import Newsletter, get_newsletter
 from storage.notices import send_notice
 from storage.posts import Post
 from storage.store import Tx
+
+_BASE64 = 1.37  # What an octet becomes on its way, with the line ends.
 
 
 async def send_test(services: Services, post_id: PostId, founder: Founder) -> None:
@@ -82,6 +85,8 @@ async def send_correction(
 ) -> None:
     """Mail the corrected letter to whoever got the letter by mail, on purpose and once.
 
+    Its images stay on our site: to embed them is a choice for one mailing (HT-17).
+
     Raises:
         AppError: It was not changed since, or is not published.
     """
@@ -92,7 +97,7 @@ async def send_correction(
         _ = words(post.language).gettext
         templates[language] = await asyncio.to_thread(
             compose_letter,
-            post,
+            replace(post, embeds_images=False),
             letter,
             services.links,
             services.settings,
@@ -157,6 +162,24 @@ def letter_content(post: Post, letter: Newsletter, links: Links, language: str) 
     )
 
 
+def embedding_of(html: str, links: Links, settings: Settings) -> tuple[int, str]:
+    """What it means to embed the images of a mail (HT-17).
+
+    Args:
+        html: Of the mail.
+        links: Our addresses.
+        settings: The settings.
+
+    Returns:
+        Octets more for each reader, and why it cannot be, as a message id; empty if it can.
+    """
+    try:
+        images = images_of(html, links.media(""), settings.media)
+    except CannotEmbed as wrong:
+        return 0, wrong.words
+    return round(sum(map(len, images.values())) * _BASE64), ""
+
+
 def compose_letter(
     post: Post,
     letter: Newsletter,
@@ -180,6 +203,7 @@ def compose_letter(
 
     Raises:
         AppError: The subject or a name cannot be sent, or the letter is too long (MI-8).
+        CannotEmbed: Its images cannot travel inside the mail as the founder wants.
     """
     content = replace(letter_content(post, letter, links, language), note=note)
     html, text = render_letter(content, words(language).gettext)
@@ -192,6 +216,10 @@ def compose_letter(
         )
     subject = subject or post.title
     host = settings.host.partition(":")[0]
+    embedded: tuple[EmbeddedImage, ...] = ()
+    if post.embeds_images:
+        images = images_of(html, links.media(""), settings.media)
+        html, embedded = embed(html, images, settings.mail_from.rpartition("@")[2])
     try:
         template = compose_issue(
             IssueLetter(
@@ -204,6 +232,7 @@ def compose_letter(
                 letter.title,
                 links.letter(post.slug),
                 leave_by_mail=settings.lmtp is not None,
+                images=embedded,
             )
         )
     except CannotCompose as wrong:

@@ -15,7 +15,7 @@ from federation.errors import FederationError
 from fediletter.mail.letter import render_letter
 from fediletter.newsletter.html import from_markdown
 from fediletter.newsletter.preflight import Facts, Finding, find, links_of
-from fediletter.outbound.mailing import letter_content
+from fediletter.outbound.mailing import embedding_of, letter_content
 from fediletter.services import Services
 from fediletter.words import words
 from storage.audiences import count_mail_readers
@@ -38,14 +38,19 @@ async def preflight(services: Services, post: Post) -> list[Finding]:
         return get_newsletter(tx), readers, count_followers(tx, own.id)
 
     letter, (mail_now, monthly), followers = await services.store.read(look)
-    body, mail_bytes = await asyncio.to_thread(_render, services, post, letter)
+    body, mail = await asyncio.to_thread(_render, services, post, letter)
+    embedded, problem = 0, ""
+    if post.embeds_images:
+        embedded, problem = await asyncio.to_thread(
+            embedding_of, mail, services.links, services.settings
+        )
     return find(
         Facts(
             title=post.title,
             summary=post.summary,
             topics=len(post.topics),
             body_html=body,
-            mail_bytes=mail_bytes,
+            mail_bytes=len(mail.encode("utf-8")),
             to_web=post.to_web,
             to_fediverse=post.to_fediverse,
             to_email=post.to_email,
@@ -55,14 +60,16 @@ async def preflight(services: Services, post: Post) -> list[Finding]:
             mail_now=mail_now,
             mail_monthly=monthly,
             followers=followers,
+            embedded_bytes=embedded,
+            embedding_problem=problem,
         )
     )
 
 
-def _render(services: Services, post: Post, letter: Newsletter) -> tuple[str, int]:
+def _render(services: Services, post: Post, letter: Newsletter) -> tuple[str, str]:
     content = letter_content(post, letter, services.links, post.language)
     html, _ = render_letter(content, words(post.language).gettext)
-    return _web(services, post), len(html.encode("utf-8"))
+    return _web(services, post), html
 
 
 async def dead_links(services: Services, post: Post) -> list[Finding]:

@@ -20,6 +20,8 @@ from storage import mailings, posts, progress
 from storage.newsletters import get_newsletter
 from storage.store import Tx
 
+# Words of the letter may look like markup: what is fetched stands in a tag or in the style.
+_MARKUP = re.compile(r"""<style.*?</style>|<[a-z](?:[^>"]|"[^"]*")*>""", re.DOTALL)
 # What makes a mail program fetch something when the letter is opened.
 _FETCHED = re.compile(
     r"""(?:\b(?:src|srcset|background|poster)\s*=\s*["']?|url\(\s*["']?)([^"'\s)>]+)"""
@@ -31,7 +33,8 @@ class Weight:
     """The mail as it was composed, before it is filled for one reader."""
 
     octets: int
-    ours: int  # Files that it shows from our own server.
+    ours: int  # Files that it fetches from our own server.
+    embedded: int  # Images that travel inside it.
     elsewhere: int  # Requests to anybody else that opening it causes.
 
 
@@ -68,6 +71,8 @@ def weight_of(template: bytes, host: str) -> Weight:
     message = message_from_bytes(template.replace(b"\0", b""), policy=policy.default)
     part = message.get_body(("html",))
     markup = part.get_content() if part is not None else ""
-    hosts = [urlsplit(address).netloc for address in _FETCHED.findall(markup)]
-    ours = sum(one == host for one in hosts)
-    return Weight(len(template), ours, len(hosts) - ours)
+    tags = "\n".join(_MARKUP.findall(markup))
+    shown = [urlsplit(address) for address in _FETCHED.findall(tags)]
+    embedded = sum(one.scheme == "cid" for one in shown)
+    ours = sum(one.netloc == host for one in shown)
+    return Weight(len(template), ours, embedded, len(shown) - ours - embedded)

@@ -1,8 +1,9 @@
 """The publish sheet: when, to whom, and what each channel will show; then publishing, and stopping.
 
-Sources: issue 6.2; security.md HT-10; federation.md R14.
+Sources: issue 6.2; security.md HT-10; federation.md R14; email.md HT-17.
 """
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html import escape
@@ -19,7 +20,7 @@ from fediletter.newsletter import posts as rules
 from fediletter.newsletter.html import from_markdown
 from fediletter.newsletter.rhythm import PromiseBroken, reason_in, too_near
 from fediletter.outbound import publish as publishing
-from fediletter.outbound.mailing import letter_content
+from fediletter.outbound.mailing import embedding_of, letter_content
 from fediletter.outbound.preflight import dead_links, preflight
 from fediletter.rendering.feed import content_of
 from fediletter.rendering.mastodon import mastodon_view
@@ -39,6 +40,14 @@ from storage.newsletters import Newsletter, get_newsletter
 from storage.posts import Draft, Post
 from storage.store import Tx
 
+_ON_SHEET = (
+    "to_web",
+    "to_fediverse",
+    "to_email",
+    "embeds_images",
+    "article_form",
+    "second_thoughts_ms",
+)
 WINDOWS = (0, 5, 10, 30, 60, 180, 720, 1440)  # Minutes of second thoughts, up to a day.
 
 
@@ -79,7 +88,7 @@ async def _sheet(
     newsletter: Newsletter = found["newsletter"]
     article = article_of(shown, services.links, newsletter)
     account = f"@{services.settings.account_user}@{services.settings.account_host}"
-    _, text = _mail_preview(request, shown, newsletter)
+    html, text = _mail_preview(request, shown, newsletter)
     return desk_page(
         request,
         "publish.html",
@@ -95,6 +104,7 @@ async def _sheet(
         ),
         account=account,
         mail_text=text,
+        embedding=await asyncio.to_thread(embedding_of, html, services.links, services.settings),
         window=publishing.second_thoughts(services.settings, post),
         windows=WINDOWS,
         followers=counted.followers,
@@ -117,6 +127,7 @@ async def publish_letter(request: Request) -> Response:
     seen = version_in(form)
     if one(form, "channels") == "chosen":
         draft, problems = _chosen(form, post)
+        problems |= await _embedding_problems(request, post, draft)
         if problems:
             shown = replace(post, **_of_sheet(draft))
             return await _sheet(
@@ -150,6 +161,17 @@ async def _promise_broken(
     return await _sheet(request, post, problems, status=422, at=at, reason="")
 
 
+async def _embedding_problems(request: Request, post: Post, draft: Draft) -> dict[str, str]:
+    """Why the images cannot travel inside the mail as it was wanted."""
+    if not (draft.embeds_images and draft.to_email):
+        return {}
+    services = services_of(request)
+    newsletter = await services.store.read(get_newsletter)
+    html, _ = _mail_preview(request, post, newsletter)
+    _, problem = await asyncio.to_thread(embedding_of, html, services.links, services.settings)
+    return {"embeds_images": problem} if problem else {}
+
+
 def _chosen(form: FormData, post: Post) -> tuple[Draft, dict[str, str]]:
     """The draft with what stands on the sheet, and what is wrong with it."""
     minutes = one(form, "window")
@@ -160,6 +182,7 @@ def _chosen(form: FormData, post: Post) -> tuple[Draft, dict[str, str]]:
         to_fediverse=fediverse,
         to_email=email,
         **for_followers(form),
+        embeds_images=one(form, "embeds_images") == "yes",
         article_form="title" if one(form, "article_form") == "title" else "",
         second_thoughts_ms=(
             int(timedelta(minutes=int(minutes)).total_seconds() * 1000)
@@ -188,8 +211,7 @@ def _channels(form: FormData, post: Post) -> tuple[bool, bool, bool]:
 
 
 def _of_sheet(draft: Draft) -> dict[str, Any]:
-    names = ("to_web", "to_fediverse", "to_email", "article_form", "second_thoughts_ms")
-    return {name: getattr(draft, name) for name in (*names, *rules.FOR_FOLLOWERS)}
+    return {name: getattr(draft, name) for name in (*_ON_SHEET, *rules.FOR_FOLLOWERS)}
 
 
 async def _keep(request: Request, post: Post, draft: Draft, form: FormData, seen: int) -> int:

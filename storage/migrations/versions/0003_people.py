@@ -22,6 +22,7 @@ def upgrade() -> None:
     _accounts()
     _lists_that_come_in()
     _subjects()
+    _embedded_images()
 
 
 def _showing_mail() -> None:
@@ -109,3 +110,10 @@ def _subjects() -> None:
     op.drop_table("subject_vote")
     op.drop_column("subject", "proposed_by")
     op.add_column("subject", sa.Column("poll_id", _ID, nullable=True))
+
+
+def _embedded_images() -> None:
+    op.add_column(
+        "post",
+        sa.Column("embeds_images", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+    )
