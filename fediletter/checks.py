@@ -17,6 +17,7 @@ from fediletter.findings import Finding
 from fediletter.installation import free_bytes
 from fediletter.limits import FREE_SPACE_BYTES
 from fediletter.mail_checks import mail_findings
+from fediletter.mail_probe import probe_findings
 from fediletter.public_checks import public_findings
 from fediletter.services import Services
 from fediletter.settings import Settings
@@ -24,8 +25,13 @@ from storage.newsletters import get_newsletter
 from storage.store import safe_journal_mode
 
 
-async def run_checks(settings: Settings) -> list[Finding]:
-    """Look at everything; a look that fails is a finding, not an error."""
+async def run_checks(settings: Settings, *, probe: bool = False) -> list[Finding]:
+    """Look at everything; a look that fails is a finding, not an error.
+
+    Args:
+        settings: Of this installation.
+        probe: Send ourselves a mail too, and wait for it.
+    """
     findings = [_disk(settings), *_files(settings)]
     try:
         services = build_services(settings)
@@ -39,6 +45,7 @@ async def run_checks(settings: Settings) -> list[Finding]:
         findings += await mail_findings(services)
         findings += await public_findings(services)
         findings += await _outside(services)
+        findings += await probe_findings(services) if probe else []
     finally:
         services.store.close()
     return findings

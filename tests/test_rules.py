@@ -35,7 +35,7 @@ COMING_BACK = [  # Mail in security.md 7, and what comes back in email.md.
 ]
 
 # Outgoing mail: reference page of email, sections 1 to 6, 8 and 10 to 12. Not here: what is no
-# rule (DK-5), what the bench measures (TR-16), and a probe that comes back by itself (DO-10).
+# rule (DK-5), and what the bench measures (TR-16).
 RULES_OF_MAIL = [
     *(f"ID-{number}" for number in range(1, 4)),
     *(f"HD-{number}" for number in range(1, 25)),
@@ -46,7 +46,7 @@ RULES_OF_MAIL = [
     *(f"OP-{number}" for number in range(1, 8)),
     *(f"DK-{number}" for number in (1, 2, 3, 4, 6)),
     "TR-26",  # The others stand above.
-    *(f"DO-{number}" for number in (*range(1, 10), *range(11, 17))),
+    *(f"DO-{number}" for number in range(1, 17)),
 ]
 
 RULES_OF_RELIABILITY = [f"RE-{number}" for number in range(1, 18)]

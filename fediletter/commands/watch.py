@@ -86,10 +86,11 @@ def _lines(found: QueueStatus) -> list[str]:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--probe", is_flag=True, help="Mail ourselves too; wait up to five minutes for it.")
 @click.pass_context
-def check(ctx: click.Context, as_json: bool) -> None:
+def check(ctx: click.Context, as_json: bool, probe: bool) -> None:
     """The doctor: each red line names one thing to do."""
-    findings = asyncio.run(run_checks(settings_of(ctx)))
+    findings = asyncio.run(run_checks(settings_of(ctx), probe=probe))
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(one) for one in findings]))
     else:

@@ -21,6 +21,7 @@ from fediletter.mail.arrivals import Arrival, Automatic, Complaint, Letter, Rece
 from fediletter.mail.parts import Unreadable, header_of, parse
 from fediletter.mail.reports import Verdict
 from fediletter.mail.written import Written, read_letter
+from fediletter.mail_probe import note_probe
 from fediletter.newsletter.alerts import Alert, tell_founders
 from fediletter.newsletter.bounces import complain, note_untagged, take_report, withdraw_complaint
 from fediletter.newsletter.subscribers import leave
@@ -129,6 +130,9 @@ class Arrivals:
             return self._leave(tx, tag, now)
         delivery_id = None
         if kind == "bounce":
+            probe = self._services.tokens.read_probe(tag)
+            if probe is not None:
+                return note_probe(tx, probe, now=now)
             delivery_id = self._services.tokens.read_bounce(tag)
             if delivery_id is None and tag:
                 return _count(tx, "false tag", now)

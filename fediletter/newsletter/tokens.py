@@ -74,6 +74,15 @@ class Tokens:
         found = self._read_tag(b"bounce", tag)
         return None if found is None else int.from_bytes(found, "big")
 
+    def probe(self, number: int) -> str:
+        """Marks the way of one probe of the doctor's; stands where a bounce's tag does (DO-10)."""
+        return self._tag(b"probe", number.to_bytes(8, "big"))
+
+    def read_probe(self, tag: str) -> int | None:
+        """The probe's number; None if the tag is not authentic."""
+        found = self._read_tag(b"probe", tag)
+        return None if found is None else int.from_bytes(found, "big")
+
     def leave(self, subscriber_id: int) -> str:
         """Marks the address to which one reader writes to leave (UN-6); never expires."""
         return self._tag(b"leave", subscriber_id.to_bytes(8, "big"))

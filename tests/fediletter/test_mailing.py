@@ -221,7 +221,7 @@ async def test_a_letter_that_cannot_leave_when_its_time_comes_is_a_draft_and_fou
     (alert,) = await held.mail_to(EMAIL)
 
     assert alert.subject == "Une lettre n’a pas pu partir"
-    assert "« Du lin » est de nouveau un brouillon" in alert.text
+    assert "«\u00a0Du lin\u00a0» est de nouveau un brouillon" in alert.text
     assert (await get(held, "du-lin")).state == "draft"
     assert mails(held, ANA) == []
 

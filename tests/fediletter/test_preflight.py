@@ -164,8 +164,8 @@ async def test_every_finding_stands_on_the_sheet_before_anything_leaves(tmp_path
             "Images sans description",
             "/letters/x",
             "http://b.example",
-            "Web : ",
-            "Fédivers : ",
+            "Web\u00a0: ",
+            "Fédivers\u00a0: ",
         ):
             assert words in page, words
         assert shop.mailbox() == []

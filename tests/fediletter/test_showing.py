@@ -118,7 +118,7 @@ async def test_the_consent_is_kept_with_its_wording_and_time_and_given_to_its_pe
         )
     )
     assert row[0] >= int(before.timestamp() * 1000)
-    assert "« Du lin », où tout le monde" in row[1]
+    assert "«\u00a0Du lin\u00a0», où tout le monde" in row[1]
     assert "« Ana »" in row[1]
     assert row[2] == "fr"
     person = await shop.services.store.read(find_subscriber, ANA)

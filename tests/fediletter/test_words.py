@@ -1,9 +1,12 @@
 """Markdown, typography, sanitising, tokens: small doors with hard walls."""
 
 import html
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from babel.messages.pofile import read_po
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -119,6 +122,17 @@ def test_notes_tables_and_figures_come_out_in_each_channel():
 )
 def test_french_spaces_are_set(typed, set):
     assert french(typed) == set
+
+
+def test_french_signs_stay_with_their_words():
+    wrong = []
+    for path in Path("fediletter/locale/fr/LC_MESSAGES").glob("*.po"):
+        with path.open("rb") as file:
+            for message in read_po(file):
+                said = message.string if isinstance(message.string, tuple) else (message.string,)
+                wrong += [one for one in said if re.search(r" [:;!?»](?!\S{3})|« ", one)]
+
+    assert wrong == []
 
 
 def test_code_is_left_alone():

@@ -57,4 +57,4 @@ async def test_a_host_that_refuses_five_activities_is_left_alone_for_seven_days(
         newest = sa.select(sa.func.max(letters.c.id))
         post_id = await siege.shop.services.store.read(lambda tx: tx.scalar(newest))
         page = await siege.shop.client.get(f"/desk/letters/{post_id}/delivery")
-        assert "nous bloque : plusieurs lettres refusées de suite" in page.text
+        assert "nous bloque\u00a0: plusieurs lettres refusées de suite" in page.text

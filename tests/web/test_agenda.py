@@ -111,7 +111,7 @@ async def test_a_reader_by_mail_votes_once_and_looking_counts_nothing(shop):
     second = await shop.post(link, choice=str(options["Le lin"]))
 
     assert "Votre voix est comptée" in first.text
-    assert "Vous avez voté pour « Le cuir »" in second.text
+    assert "Vous avez voté pour «\u00a0Le cuir\u00a0»" in second.text
     assert (await read(shop)).votes == {"Le lin": 0, "Le cuir": 1}
     assert "1 vote" in await page(shop)
 
@@ -174,7 +174,7 @@ async def test_who_reads_by_mail_and_follows_is_one_reader_in_either_order(shop)
     await shop.services.store.write(prove, ana)
     assert await shop.services.store.write(on_the_fediverse, ana) is None
     refused = await shop.post(await ballot_of(shop), choice=lin)
-    assert "Vous avez voté pour « Le cuir »" in refused.text
+    assert "Vous avez voté pour «\u00a0Le cuir\u00a0»" in refused.text
     # Bo votes at both places, and then proves that both are his.
     await shop.post(await ballot_of(shop, "bo@example.org"), choice=lin)
     await shop.services.store.write(on_the_fediverse, bo)
