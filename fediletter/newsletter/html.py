@@ -50,6 +50,7 @@ _NOTE_MARKS: dict[Profile, str] = {"mail": "<sup>{}</sup>", "article": "[{}]"}
 _REMOTE_CLASSES = {"h-card", "u-url", "mention", "hashtag"}
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _STORED = re.compile(r"/media/([0-9a-f]{20})-\d+\.")
+COLUMNS_IN_MAIL = 4
 PAGE_SIZES = "(min-width: 46rem) 42rem, 100vw"  # How wide the page's column shows an image.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -72,6 +73,7 @@ def from_markdown(
     base_url: str,
     media_prefix: str | None = None,
     images: Mapping[str, Media] | None = None,
+    instead_of_wide: tuple[str, str] | None = None,
 ) -> SafeHtml:
     """A founder's Markdown as HTML.
 
@@ -84,6 +86,9 @@ def from_markdown(
         media_prefix: Images must come from below this address; by default `base_url`/media/.
         images: By public id, those of `images_in(text)`: a browser then picks the size that it
             needs and keeps the room free until the file is there. For `web` alone.
+        instead_of_wide: Words and address of the link that stands where a table has more than
+            `COLUMNS_IN_MAIL` columns: a phone shows no more beside each other (email.md HT-5).
+            For `mail` alone.
     """
     prefix = media_prefix or f"{base_url}/media/"
     parser = _parser()
@@ -96,6 +101,8 @@ def from_markdown(
     _settle_headings(tokens)
     if profile != "web":
         tokens = list(_without_footnote_links(tokens, _NOTE_MARKS[profile]))
+    if instead_of_wide is not None:
+        tokens = list(_without_wide_tables(tokens, *instead_of_wide))
     rendered = parser.renderer.render(tokens, parser.options, {})
     # Peers keep no figures, and mailboxes indent them (email.md HT-4).
     rendered = _figures(rendered) if profile == "web" else _captions(rendered)
@@ -314,6 +321,20 @@ def _without_footnote_links(tokens: Sequence[Token], mark: str) -> Iterable[Toke
             if token.children:
                 token.children = [_plain_note(child, mark) for child in token.children]
             yield token
+
+
+def _without_wide_tables(tokens: Iterable[Token], words: str, address: str) -> Iterable[Token]:
+    table: list[Token] = []  # The one at hand: there is none in another.
+    for token in tokens:
+        if token.type == "table_open" or table:
+            table.append(token)
+        else:
+            yield token
+        if token.type == "table_close":
+            columns = sum(one.type == "th_open" for one in table)
+            link = f'<p><a href="{entities.escape(address)}">{entities.escape(words)}</a></p>'
+            yield from table if columns <= COLUMNS_IN_MAIL else [_html(link)]
+            table = []
 
 
 def _plain_note(token: Token, mark: str) -> Token:

@@ -3,7 +3,7 @@
 Pure: facts in, findings out. What asks the network or the database gathers the facts
 (`outbound.preflight`).
 
-Sources: issue 4.9; email.md HD-5, MI-8, HT-6, HT-10, HT-14, HT-15, HT-17, HT-18.
+Sources: issue 4.9; email.md HD-5, MI-8, HT-5, HT-6, HT-10, HT-14, HT-15, HT-17, HT-18.
 """
 
 import re
@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Literal
 from urllib.parse import urlsplit
+
+from fediletter.newsletter.html import COLUMNS_IN_MAIL
 
 Severity = Literal["stop", "warning", "note"]
 HTML_WARNS, HTML_STOPS = 90_000, 100_000  # Octets of decoded HTML (MI-8).
@@ -130,6 +132,10 @@ def _body(facts: Facts) -> Iterable[Finding]:
             "warning",
             "Much image and little text: many mailboxes block images, and filters distrust that.",
         )
+    if text.most_columns > COLUMNS_IN_MAIL and facts.to_email and facts.to_web:
+        yield Finding(
+            "table", "note", "A table is too wide for a mail: a link to the page stands for it."
+        )
     for link in text.links:
         yield from _link(link)
 
@@ -228,6 +234,8 @@ class _Text(HTMLParser):
         self.words = ""
         self.images = 0
         self.images_without_alt = 0
+        self.most_columns = 0  # Of a table.
+        self._columns = 0  # Of the table at hand.
         self._open: tuple[str, int] | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -235,6 +243,11 @@ class _Text(HTMLParser):
         if tag == "img":
             self.images += 1
             self.images_without_alt += not (values.get("alt") or "").strip()
+        elif tag == "table":
+            self._columns = 0
+        elif tag == "th":
+            self._columns += 1
+            self.most_columns = max(self.most_columns, self._columns)
         elif tag == "a" and values.get("href"):
             self._open = (values["href"] or "", len(self.words))
 

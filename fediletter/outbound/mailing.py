@@ -39,6 +39,7 @@ from storage.notices import send_notice
 from storage.posts import Post
 from storage.store import Tx
 
+_MOST_BYTES, _MOST_WITH_IMAGES = 300_000, 500_000  # Of a whole message (MI-8).
 _BASE64 = 1.37  # What an octet becomes on its way, with the line ends.
 
 
@@ -143,8 +144,14 @@ async def _look(services: Services, post_id: PostId) -> tuple[Post, Newsletter]:
 
 def letter_content(post: Post, letter: Newsletter, links: Links, language: str) -> LetterContent:
     """What the mail of a post says, with footers in one language."""
+    web_url = links.letter(post.slug)
+    see = words(post.language).gettext("This table is too wide for a mail: see it on the web")
     body = from_markdown(
-        post.body_markdown, profile="mail", language=post.language, base_url=links.base
+        post.body_markdown,
+        profile="mail",
+        language=post.language,
+        base_url=links.base,
+        instead_of_wide=(see, web_url) if post.to_web else None,
     )
     cover = _mail_cover(post, links)
     return LetterContent(
@@ -155,7 +162,7 @@ def letter_content(post: Post, letter: Newsletter, links: Links, language: str) 
         newsletter=letter.title,
         sender=letter.sender_name or letter.title,
         postal_address=letter.postal_address,
-        web_url=links.letter(post.slug),
+        web_url=web_url,
         privacy_url=links.page("/privacy"),
         promise=promise(words(language), letter, reason=post.rhythm_reason),
         **cover,
@@ -241,7 +248,16 @@ def compose_letter(
             "The title cannot be the subject of a mail.",
             "Take out control characters and the sequence =? from title and sender's name.",
         ) from wrong
-    return subject, template.to_bytes()
+    raw = template.to_bytes()
+    most = _MOST_WITH_IMAGES if embedded else _MOST_BYTES
+    if len(raw) > most:
+        raise AppError(
+            422,
+            "This mail would weigh {size} kB, and {most} is the most.",
+            "Shorten it, or send it to the web and the fediverse only.",
+            {"size": len(raw) // 1000, "most": most // 1000},
+        )
+    return subject, raw
 
 
 def _typeset(text: str, language: str) -> str:

@@ -235,3 +235,52 @@ async def test_a_letter_beyond_what_gmail_shows_is_not_mailed(shop):
 
     assert (await get(shop, post.slug)).state == "draft"
     await shop.publish("Long ailleurs", "Un paragraphe de lin.\n\n" * 2500, to_email=False)
+
+
+@pytest.mark.rule("MI-8")
+async def test_a_mail_that_weighs_too_much_on_its_way_is_not_sent(shop):
+    # Each of these signs has four octets, and twelve on its way: in the HTML and in the text.
+    post = await shop.draft("Lourd", ("🧵" * 600 + "\n\n") * 30)
+
+    with pytest.raises(AppError, match="would weigh"):
+        await publishing.publish(shop.services, post.id, version=post.version)
+
+    assert (await get(shop, post.slug)).state == "draft"
+
+
+def table(columns):
+    cells = [f"col{number}" for number in range(columns)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (cells, ["---"] * columns, cells))
+
+
+@pytest.mark.rule("HT-5")
+async def test_a_wide_table_is_a_link_to_the_page_and_a_narrow_one_stays(shop):
+    await add_active(shop, ANA)
+    await shop.log_in()
+    wide = await shop.draft("Large", f"Avant.\n\n{table(5)}\n\nEntre.\n\n{table(4)}\n\nFin.")
+    sheet = (await shop.client.get(f"/desk/letters/{wide.id}/publish")).text
+
+    await publishing.publish(shop.services, wide.id, version=wide.version)
+    (mail,) = await shop.mail_to(ANA)
+
+    link = shop.services.links.letter((await get(shop, "large")).slug)
+    assert "un lien vers la page le remplace" in sheet
+    assert re.search(rf'<a href="{re.escape(link)}"[^>]*>Ce tableau est trop large', mail.html)
+    assert "col4" not in mail.html + mail.text
+    assert mail.html.count("<th ") == 4
+    assert "col3: col3" in mail.text
+    for part in (mail.html, mail.text):
+        at = [part.index(one) for one in ("Avant.", "trop large", "Entre.", "col3", "Fin.")]
+        assert at == sorted(at)
+    assert "col4" in (await shop.client.get(link)).text
+
+
+@pytest.mark.rule("HT-5")
+async def test_a_letter_without_a_page_keeps_its_wide_table(shop):
+    await add_active(shop, ANA)
+
+    await shop.publish("Large", table(5), to_web=False, to_fediverse=False)
+
+    (mail,) = await shop.mail_to(ANA)
+    assert "col4: col4" in mail.text
+    assert "trop large" not in mail.html
