@@ -8,6 +8,7 @@ from dataclasses import replace
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from fediletter.errors import AppError
 from fediletter.web.context import services_of
 from fediletter.web.desk import desk_page
 from fediletter.web.drafts import post_id_of
@@ -29,6 +30,11 @@ def _progress(tx: Tx, post: Post) -> progress.Progress:
 @at_desk
 async def delivery(request: Request) -> Response:
     """How far a letter is, and what waits for whom and why."""
+    return await show_delivery(request)
+
+
+async def show_delivery(request: Request, *, uncorrected: AppError | None = None) -> Response:
+    """The delivery view; with the reason beside its button, if no correction could be sent."""
     services = services_of(request)
 
     def look(tx: Tx) -> tuple[Newsletter, Post, progress.Progress, bool]:
@@ -41,6 +47,8 @@ async def delivery(request: Request) -> Response:
     return desk_page(
         request,
         "delivery.html",
+        status=uncorrected.status if uncorrected else 200,
+        uncorrected=uncorrected,
         newsletter=newsletter,
         post=post,
         progress=found,

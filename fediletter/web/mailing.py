@@ -1,13 +1,15 @@
-"""The desk's buttons for mail: a test to oneself, a correction on purpose, going on after a pause.
+"""The desk's buttons for mail: a correction on purpose, going on after a pause.
 
-Sources: issue 4.7; email.md HD-23, TR-22; security.md RE-5, RE-6.
+Sources: issue 4.7; email.md TR-22; security.md RE-5, RE-6.
 """
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from fediletter.errors import AppError
 from fediletter.outbound import mailing
 from fediletter.web.context import services_of
+from fediletter.web.delivery import show_delivery
 from fediletter.web.drafts import post_id_of
 from fediletter.web.forms import one, read_form
 from fediletter.web.login import at_desk, session_at
@@ -16,19 +18,14 @@ from storage.ids import DeliveryId
 
 
 @at_desk
-async def send_test(request: Request) -> Response:
-    """The letter as it is, to whoever asks."""
-    post_id = post_id_of(request)
-    await mailing.send_test(services_of(request), post_id, session_at(request).founder)
-    return RedirectResponse(f"/desk/letters/{post_id}/publish?tested=1", 303)
-
-
-@at_desk
 async def send_correction(request: Request) -> Response:
     """The changed letter, to whoever had it by mail."""
     post_id = post_id_of(request)
     founder_id = session_at(request).founder.id
-    await mailing.send_correction(services_of(request), post_id, founder_id=founder_id)
+    try:
+        await mailing.send_correction(services_of(request), post_id, founder_id=founder_id)
+    except AppError as wrong:
+        return await show_delivery(request, uncorrected=wrong)
     return RedirectResponse(f"/desk/letters/{post_id}/delivery", 303)
 
 

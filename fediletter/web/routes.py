@@ -142,7 +142,6 @@ ROUTES: list[BaseRoute] = [
     Route("/desk/letters/{post_id:int}/delivery", delivery.delivery),
     Route("/desk/letters/{post_id:int}/receipt", receipt.receipt),
     Route("/desk/letters/{post_id:int}/delivery.json", delivery.delivery_state),
-    Route("/desk/letters/{post_id:int}/test", mailing.send_test, methods=["POST"]),
     Route("/desk/letters/{post_id:int}/correction", mailing.send_correction, methods=["POST"]),
     Route("/desk/letters/{post_id:int}/resume", mailing.resume, methods=["POST"]),
     Route("/desk/letters/{post_id:int}/uncertain", mailing.decide_uncertain, methods=["POST"]),

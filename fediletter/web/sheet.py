@@ -1,4 +1,4 @@
-"""The publish sheet: when, to whom, and what each channel will show; then publishing, and stopping.
+"""The publish sheet: when, to whom, what each channel will show; a test, publishing, stopping.
 
 Sources: issue 6.2; security.md HT-10; federation.md R14; email.md HT-17.
 """
@@ -19,8 +19,8 @@ from fediletter.mail.letter import render_letter
 from fediletter.newsletter import posts as rules
 from fediletter.newsletter.html import from_markdown
 from fediletter.newsletter.rhythm import PromiseBroken, reason_in, too_near
+from fediletter.outbound import mailing
 from fediletter.outbound import publish as publishing
-from fediletter.outbound.mailing import embedding_of, letter_content
 from fediletter.outbound.preflight import dead_links, preflight
 from fediletter.rendering.feed import content_of
 from fediletter.rendering.mastodon import mastodon_view
@@ -65,11 +65,13 @@ async def _sheet(
     request: Request,
     post: Post,
     problems: dict[str, str],
+    form: FormData | None = None,
     *,
     status: int = 200,
-    at: str = "",
-    reason: str | None = None,
+    tested: bool = False,
+    untested: AppError | None = None,
 ) -> Response:
+    """The sheet, with what was typed into `form` and is not part of the draft."""
     services = services_of(request)
     now = services.clock.now()
     counted = await census_of(request)
@@ -104,15 +106,20 @@ async def _sheet(
         ),
         account=account,
         mail_text=text,
-        embedding=await asyncio.to_thread(embedding_of, html, services.links, services.settings),
+        embedding=await asyncio.to_thread(
+            mailing.embedding_of, html, services.links, services.settings
+        ),
         window=publishing.second_thoughts(services.settings, post),
         windows=WINDOWS,
         followers=counted.followers,
-        at=at,
-        reason=post.rhythm_reason if reason is None else reason,
+        picked=[topic.id for topic in post.topics] if form is None else topics_in(form),
+        at="" if form is None else one(form, "at"),
+        later=form is not None and one(form, "when") == "later",
+        reason=post.rhythm_reason if form is None else one(form, "rhythm_reason"),
         findings=await preflight(services, post),
         dead_links=await dead_links(services, post) if "links" in request.query_params else None,
-        tested="tested" in request.query_params,
+        tested=tested,
+        untested=untested,
         **found,
     )
 
@@ -130,17 +137,19 @@ async def publish_letter(request: Request) -> Response:
         problems |= await _embedding_problems(request, post, draft)
         if problems:
             shown = replace(post, **_of_sheet(draft))
-            return await _sheet(
-                request,
-                shown,
-                problems,
-                status=422,
-                at=one(form, "at"),
-                reason=one(form, "rhythm_reason"),
-            )
-        seen = await _keep(request, post, draft, form, seen)
+            return await _sheet(request, shown, problems, form, status=422)
+        try:
+            seen = await _keep(request, post, draft, form, seen)
+        except AppError as late:
+            newest = await services.store.read(posts.get_post, post.id)
+            if newest.state in ("published", "withdrawn"):
+                raise
+            shown = replace(newest, **_of_sheet(draft))
+            return await _sheet(request, shown, {"": late.words}, form, status=late.status)
     if one(form, "action") == "look":
         return RedirectResponse(f"/desk/letters/{post.id}/publish#previews", 303)
+    if one(form, "action") == "test":
+        return await _send_test(request, post, form)
     if one(form, "when") == "later":
         return await _plan(request, post, form, seen)
     reason = reason_in(one(form, "rhythm_reason"))
@@ -149,16 +158,26 @@ async def publish_letter(request: Request) -> Response:
             services, post.id, version=seen, founder_id=founder_id, reason=reason
         )
     except PromiseBroken as wrong:
-        return await _promise_broken(request, post, wrong)
+        return await _promise_broken(request, post, wrong, form)
     return RedirectResponse(f"/desk/letters/{post.id}/delivery", 303)
 
 
 async def _promise_broken(
-    request: Request, post: Post, wrong: PromiseBroken, *, at: str = ""
+    request: Request, post: Post, wrong: PromiseBroken, form: FormData
 ) -> Response:
     post = await services_of(request).store.read(posts.get_post, post.id)
-    problems = {"rhythm_reason": wrong.hint}
-    return await _sheet(request, post, problems, status=422, at=at, reason="")
+    return await _sheet(request, post, {"rhythm_reason": wrong.hint}, form, status=422)
+
+
+async def _send_test(request: Request, post: Post, form: FormData) -> Response:
+    """The letter as it is on the sheet, to whoever asks (HD-23)."""
+    services = services_of(request)
+    post = await services.store.read(posts.get_post, post.id)
+    try:
+        await mailing.send_test(services, post.id, session_at(request).founder)
+    except AppError as wrong:
+        return await _sheet(request, post, {}, form, status=wrong.status, untested=wrong)
+    return await _sheet(request, post, {}, form, tested=True)
 
 
 async def _embedding_problems(request: Request, post: Post, draft: Draft) -> dict[str, str]:
@@ -168,7 +187,9 @@ async def _embedding_problems(request: Request, post: Post, draft: Draft) -> dic
     services = services_of(request)
     newsletter = await services.store.read(get_newsletter)
     html, _ = _mail_preview(request, post, newsletter)
-    _, problem = await asyncio.to_thread(embedding_of, html, services.links, services.settings)
+    _, problem = await asyncio.to_thread(
+        mailing.embedding_of, html, services.links, services.settings
+    )
     return {"embeds_images": problem} if problem else {}
 
 
@@ -237,13 +258,11 @@ async def _keep(request: Request, post: Post, draft: Draft, form: FormData, seen
 
 async def _plan(request: Request, post: Post, form: FormData, version: int) -> Response:
     services = services_of(request)
-    typed = one(form, "at")
-    at = _moment(typed)
+    at = _moment(one(form, "at"))
     post = await services.store.read(posts.get_post, post.id)
     if at is None:
         problem = {"at": "Choose a day and an hour."}
-        reason = one(form, "rhythm_reason")
-        return await _sheet(request, post, problem, status=422, at=typed, reason=reason)
+        return await _sheet(request, post, problem, form, status=422)
     reason = reason_in(one(form, "rhythm_reason"))
     try:
         await publishing.schedule(
@@ -255,12 +274,12 @@ async def _plan(request: Request, post: Post, form: FormData, version: int) -> R
             reason=reason,
         )
     except PromiseBroken as wrong:
-        return await _promise_broken(request, post, wrong, at=typed)
+        return await _promise_broken(request, post, wrong, form)
     except AppError as wrong:
         if wrong.status != 422:
             raise
         problem = {"at": wrong.words}
-        return await _sheet(request, post, problem, status=422, at=typed, reason=reason)
+        return await _sheet(request, post, problem, form, status=422)
     return RedirectResponse("/desk", 303)
 
 
@@ -344,7 +363,7 @@ async def frame(request: Request) -> Response:
 
 def _mail_preview(request: Request, post: Post, newsletter: Newsletter) -> tuple[str, str]:
     services = services_of(request)
-    content = letter_content(post, newsletter, services.links, post.language)
+    content = mailing.letter_content(post, newsletter, services.links, post.language)
     html, text = render_letter(content, words(post.language).gettext)
     for place in (UNSUBSCRIBE_HERE, PREFERENCES_HERE):
         html = html.replace(place, "#")

@@ -1,10 +1,17 @@
 """What is wrong with a form stands beside its field; what was typed stays (issue 6)."""
 
 import re
+from dataclasses import replace
 
+from fediletter.outbound import publish as publishing
+from fediletter.web.drafts import typed_from
+from storage import posts
 from storage.media import get_media
 from tests.fediletter.dump import dump
+from tests.shop import EMAIL
 from tests.web.desk_shop import furnished
+
+TOO_LONG = "Un paragraphe de lin.\n\n" * 2500
 
 
 async def test_a_correction_that_cannot_be_sent_stays_in_its_field(tmp_path):
@@ -51,3 +58,62 @@ async def test_a_decision_about_nobody_says_so_on_the_list(shop):
     assert answer.status_code == 422
     assert re.search(r'role="alert">[^<]{10,}', answer.text)
     assert "<h1>" in answer.text
+
+
+def beside(name: str, text: str) -> str:
+    """What stands beside the button that names it."""
+    assert f'aria-describedby="{name}"' in text
+    return re.search(rf'id="{name}" role="alert">([^<]+)', text)[1]
+
+
+async def test_a_test_mail_that_cannot_be_sent_says_why_beside_its_button(shop):
+    csrf = await shop.log_in()
+    post = await shop.draft("Du lin", TOO_LONG, topics=["Lin"])
+    form = {
+        "csrf": csrf, "version": post.version, "channels": "chosen", "to_email": "yes",
+        "window": "30", "when": "later", "at": "2030-01-01T09:00", "action": "test",
+    }  # fmt: skip
+
+    answer = await shop.post(f"/desk/letters/{post.id}/publish", **form)
+
+    assert answer.status_code == 422
+    assert re.search(r"trop longue .*\d{3}\sko", beside("p-test", answer.text))
+    kept = await shop.services.store.read(posts.get_post, post.id)
+    assert (kept.to_web, kept.to_email, kept.second_thoughts_ms) == (False, True, 1_800_000)
+    for typed in ('name="at" value="2030-01-01T09:00"', 'value="later" checked', '"30" selected'):
+        assert typed in answer.text, "what was typed"
+    assert f'name="version" value="{kept.version}"' in answer.text
+    assert [mail for mail in shop.mailbox() if mail.to == EMAIL] == []
+
+
+async def test_a_sheet_that_comes_late_keeps_what_was_chosen_on_it(shop):
+    csrf = await shop.log_in()
+    post = await shop.draft("Du lin", "Bonjour.", topics=["Lin"])
+    form = {"csrf": csrf, "version": post.version - 1, "channels": "chosen", "to_email": "yes"}
+
+    for action in ("test", "publish"):
+        answer = await shop.post(f"/desk/letters/{post.id}/publish", action=action, **form)
+
+        assert answer.status_code == 409
+        assert 'id="sheet"' in answer.text
+        assert 'name="to_email" value="yes" checked' in answer.text
+        assert 'name="to_web" value="yes" checked' not in answer.text
+        assert 'name="topics" value="1" checked' not in answer.text
+    assert await shop.services.store.read(posts.get_post, post.id) == post
+
+
+async def test_a_correction_by_mail_that_cannot_be_sent_says_why_beside_its_button(shop):
+    csrf = await shop.log_in()
+    await shop.publish("Du lin", "Bonjour.")
+    post = await shop.services.store.read(posts.post_by_slug, "du-lin")
+    where = f"/desk/letters/{post.id}/correction"
+
+    same = await shop.post(where, csrf=csrf)
+    longer = replace(typed_from(post).draft, body_markdown=TOO_LONG)
+    await publishing.revise(shop.services, post.id, longer, [], version=post.version)
+    long = await shop.post(where, csrf=csrf)
+
+    assert (same.status_code, long.status_code) == (409, 422)
+    assert "pas changé depuis" in beside("p-correction", same.text)
+    assert "trop longue" in beside("p-correction", long.text)
+    assert "data-progress" in long.text, "the delivery view that it came from"
