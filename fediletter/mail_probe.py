@@ -1,37 +1,27 @@
 """The doctor's probe: a mail to our own bounce address, which must come back through our door.
 
-Its number is random and its tag signed, so nobody else's mail is taken for it; that it came is a
-counter that ends by itself. It concerns no reader and no delivery.
+Its number is random and its tag signed, so nobody else's mail is taken for it. The door keeps the
+header with which it came, and nothing else: it concerns no reader and no delivery.
 
-Sources: email.md 9.1, 12.2 (DO-10).
+Sources: email.md 9.1, 12 (DO-8, DO-10 to DO-12).
 """
 
 import secrets
-from datetime import datetime, timedelta
+from datetime import timedelta
+from email import message_from_string, policy
 
 from fediletter.findings import Finding
 from fediletter.mail.compose import CannotCompose, Sender, compose_plain, new_message_id
 from fediletter.mail.courier import Accepted, Envelope, Result
+from fediletter.mail_way import way_findings
 from fediletter.outbound.letters import Letters
 from fediletter.services import Services
 from fediletter.words import words
 from storage.newsletters import get_newsletter
-from storage.store import Tx
-from storage.throttles import hit, is_free
+from storage.probes import head_of
 
-_WITHIN = timedelta(minutes=5)
+PROBE_WITHIN = timedelta(minutes=5)
 _LOOK_SECONDS = 1.0
-_KEPT = timedelta(hours=1)  # Longer than anybody waits for it.
-
-
-def note_probe(tx: Tx, number: int, *, now: datetime) -> str:
-    """It came in at the door."""
-    hit(tx, _key(number), most=0, span=_KEPT, now=now)
-    return "probe"
-
-
-def _key(number: int) -> str:
-    return f"probe:{number}"
 
 
 async def probe_findings(services: Services) -> list[Finding]:
@@ -51,8 +41,8 @@ async def probe_findings(services: Services) -> list[Finding]:
         fact = "The relay did not take a probe to our own bounce address: {reason}."
         remedy = "Let it take mail for {domain}, and hand it over at FEDILETTER_LMTP."
         return [Finding("probe", False, fact, remedy, fields | {"reason": reason})]
-    end = services.clock.monotonic() + _WITHIN.total_seconds()
-    while await services.store.read(is_free, _key(number), most=1, now=services.clock.now()):
+    end = services.clock.monotonic() + PROBE_WITHIN.total_seconds()
+    while (head := await services.store.read(head_of, number)) is None:
         if services.clock.monotonic() >= end:
             fact = "A probe to our own bounce address did not come back within 5 minutes."
             remedy = (
@@ -61,7 +51,8 @@ async def probe_findings(services: Services) -> list[Finding]:
             )
             return [Finding("probe", False, fact, remedy, fields)]
         await services.clock.sleep(_LOOK_SECONDS)
-    return [Finding("probe", True, "A probe to our own bounce address came back.")]
+    came = Finding("probe", True, "A probe to our own bounce address came back.")
+    return [came, *way_findings(message_from_string(head, policy=policy.default), domain)]
 
 
 async def _send(services: Services, address: str, domain: str) -> str:

@@ -262,6 +262,14 @@ throttle = Table(
     Index("ix_throttle_until", "until"),
 )
 
+probe = Table(
+    "probe",  # The doctor's mails to ourselves that came back (DO-10).
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("head", Text, nullable=False),
+    _ms("at"),
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -1,11 +1,8 @@
 """`dkim`: keys with which we sign our mail ourselves, for who runs without a relay that signs."""
 
-import contextlib
 import re
 from collections.abc import Callable
 from email import message_from_bytes, policy
-from email.message import EmailMessage
-from email.utils import parsedate_to_datetime
 from typing import BinaryIO
 
 import click
@@ -16,6 +13,7 @@ from fediletter.clock import SystemClock
 from fediletter.errors import AppError
 from fediletter.installation import open_store
 from fediletter.mail.dkim import dns_record
+from fediletter.mail_way import way_findings
 from fediletter.outbound.letters import DKIM_PURPOSE
 from fediletter.sealing import load_vault
 from fediletter.settings import Settings
@@ -25,7 +23,6 @@ from storage.errors import NotThere
 from storage.store import Tx
 
 _MESSAGE_BYTES = 10 << 20
-_CLOCK_MINUTES = 5
 
 
 @click.group()
@@ -158,8 +155,8 @@ def look(ctx: click.Context, file: BinaryIO) -> None:
         else:
             good = True
             click.echo("✓ " + _("Signed by {signer} with {selector}, one-click too.", **fields))
-    for fact, fields in trouble_of(message, domain):
-        click.echo("✗ " + _(fact, **fields))
+    for one in way_findings(message, domain):
+        click.echo("✗ " + _(one.fact, **one.fields))
     if not good:
         raise AppError(
             1,
@@ -167,34 +164,6 @@ def look(ctx: click.Context, file: BinaryIO) -> None:
             "Let the relay sign for it, or run `fediletter dkim new`.",
             {"domain": domain},
         )
-
-
-def trouble_of(message: EmailMessage, domain: str) -> list[tuple[str, dict[str, str]]]:
-    """What is wrong with a letter as it arrived (DO-8, DO-11, DO-12): message ids and fields.
-
-    Args:
-        message: As the mailbox keeps it; its topmost lines are the mailbox's own.
-        domain: That we write from.
-    """
-    found: list[tuple[str, dict[str, str]]] = []
-    sender = str(message.get("Return-Path", "")).strip("<> ")
-    if sender and not re.fullmatch(rf"bounce\+[a-z2-7]{{29}}@{re.escape(domain)}", sender.lower()):
-        where = sender.rpartition("@")[2]
-        fact = "The relay put its own return address: bounces go to {where} and are not seen."
-        found.append((fact, {"where": where}))
-    results = str((message.get_all("Authentication-Results") or [""])[0])
-    for name, result in re.findall(r"\b(spf|dkim|dmarc)=(\w+)", results):
-        if result != "pass":
-            fact = "The mailbox says of {name}: {result}."
-            found.append((fact, {"name": name.upper(), "result": result}))
-    arrived = str((message.get_all("Received") or [""])[0]).rpartition(";")[2].strip()
-    with contextlib.suppress(ValueError, TypeError, AttributeError):
-        apart = parsedate_to_datetime(arrived) - message["Date"].datetime
-        minutes = round(apart.total_seconds() / 60)
-        if abs(minutes) > _CLOCK_MINUTES:
-            fact = "The letter came {minutes} minutes away from its date: is the clock right?"
-            found.append((fact, {"minutes": str(abs(minutes))}))
-    return found
 
 
 def zone_line(settings: Settings, selector: str, record: str) -> str:

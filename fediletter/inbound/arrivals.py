@@ -9,6 +9,7 @@ Sources: email.md 9.1, 9.2; RFC 2033 §4.2; security.md EM-13, EM-14, PR-3.
 
 import asyncio
 import logging
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.message import Message
@@ -21,7 +22,6 @@ from fediletter.mail.arrivals import Arrival, Automatic, Complaint, Letter, Rece
 from fediletter.mail.parts import Unreadable, header_of, parse
 from fediletter.mail.reports import Verdict
 from fediletter.mail.written import Written, read_letter
-from fediletter.mail_probe import note_probe
 from fediletter.newsletter.alerts import Alert, tell_founders
 from fediletter.newsletter.bounces import complain, note_untagged, take_report, withdraw_complaint
 from fediletter.newsletter.subscribers import leave
@@ -29,9 +29,11 @@ from fediletter.services import Services, house_of
 from storage import bounces, subscribers
 from storage.bounces import Sent
 from storage.ids import SubscriberId
+from storage.probes import note_probe
 from storage.store import Tx
 from storage.throttles import hit
 
+_HEAD_BYTES = 16 << 10  # Of a probe.
 _COUNTED = timedelta(days=30)  # What is dropped is counted so long.
 YES, NO, LATER = "250 2.0.0 taken", "550 5.1.1 not an address of ours", "451 4.3.0 later"
 _log = logging.getLogger("fediletter.inbound")
@@ -47,6 +49,7 @@ class _Mail:
     leave_token: str  # From the List-Unsubscribe of what came back.
     tag: str  # Of our envelope sender, where a complaint tells it.
     own: bool  # From our own address: a loop.
+    head: str  # With the envelope sender on top.
 
 
 class Arrivals:
@@ -105,6 +108,7 @@ class Arrivals:
             _token_of(original, self._services.links.unsubscribe("")),
             _tag_of(arrival, original),
             author == self._services.settings.mail_from.lower(),
+            _head_of(raw, sender),
         )
 
     async def _asked(self, recipient: str, mail: _Mail | None) -> _Mail | None:
@@ -132,7 +136,7 @@ class Arrivals:
         if kind == "bounce":
             probe = self._services.tokens.read_probe(tag)
             if probe is not None:
-                return note_probe(tx, probe, now=now)
+                return _probe(tx, probe, mail, now)
             delivery_id = self._services.tokens.read_bounce(tag)
             if delivery_id is None and tag:
                 return _count(tx, "false tag", now)
@@ -229,6 +233,19 @@ def _count(tx: Tx, what: str, now: datetime) -> str:
     """Dropped, with a counter: nobody is answered, nothing is kept."""
     hit(tx, f"dropped:{what}", most=0, span=_COUNTED, now=now)
     return f"dropped: {what}"
+
+
+def _probe(tx: Tx, number: int, mail: _Mail | None, now: datetime) -> str:
+    """DO-10: the doctor looks at it; it concerns no reader."""
+    if mail is None:
+        return _count(tx, "unreadable", now)
+    note_probe(tx, number, mail.head, now=now)
+    return "probe"
+
+
+def _head_of(raw: bytes, sender: str) -> str:
+    head = re.split(rb"\r?\n\r?\n", raw[:_HEAD_BYTES], maxsplit=1)[0]
+    return f"Return-Path: <{sender}>\r\n" + head.decode("utf-8", "replace").replace("\x00", "")
 
 
 def _id_of(original: Message | None) -> str:

@@ -20,6 +20,7 @@ from fediletter.limits import (
     SESSION_ABSOLUTE,
     SESSION_IDLE,
 )
+from fediletter.mail_probe import PROBE_WITHIN
 from fediletter.newsletter import retention
 from fediletter.outbound.asks import mailroom_of
 from fediletter.outbound.digest import digest_due
@@ -27,7 +28,7 @@ from fediletter.outbound.polls import tell_tallies
 from fediletter.outbound.publish import publish_due
 from fediletter.outbound.topics import give_actors
 from fediletter.services import Services, desk_of
-from storage import bounces, factors, founders, lanes, mailings, nudges, received, throttles
+from storage import bounces, factors, founders, lanes, mailings, nudges, probes, received, throttles
 from storage.store import Tx
 
 _JUMP = timedelta(seconds=30)
@@ -120,6 +121,7 @@ class Timetable:
             retention.purge(tx, self._services.tokens, now=now)
             received.forget_before(tx, now - DUPLICATES_KEPT)
             throttles.forget(tx, now=now)
+            probes.forget_probes(tx, before=now - PROBE_WITHIN)
             bounces.forget_excerpts(tx, before=now - REPORTS_KEPT)
             nudges.forget_dormant(tx, before=now - DORMANT_KEPT, now=now)
             founders.forget_sessions(tx, now=now, idle=SESSION_IDLE, absolute=SESSION_ABSOLUTE)

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from federation.network import Network, NetworkPolicy
-from fediletter.commands.mail import trouble_of
+from fediletter.mail_way import way_findings
 from fediletter.public_checks import public_findings
 from fediletter.words import words
 from tests.fediletter.mail.test_dkim import signed_issue
@@ -109,7 +109,8 @@ def test_a_received_letter_tells_what_its_way_did_to_it(top, said, language):
     message = message_from_bytes(top.encode() + signed_issue(), policy=policy.default)
 
     found = [
-        words(language).gettext(*one[:1], **one[1]) for one in trouble_of(message, "shop.example")
+        words(language).gettext(one.fact, **one.fields)
+        for one in way_findings(message, "shop.example")
     ]
 
     assert len(found) == bool(top)

@@ -295,7 +295,7 @@ TOLD = {
 NOT_OF_READERS = set(
     "newsletter actor actor_key dkim_key topic media founder passkey recovery_code session audit "
     "post post_version post_topic old_slug poll poll_option activity mailing mailing_template "
-    "fan_out worker lane tally consent_text peer block attempt intake"
+    "fan_out worker lane tally consent_text peer block attempt intake probe"
     "".split()
 )
 

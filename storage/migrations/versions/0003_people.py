@@ -23,6 +23,7 @@ def upgrade() -> None:
     _lists_that_come_in()
     _subjects()
     _embedded_images()
+    _probes()
 
 
 def _showing_mail() -> None:
@@ -116,4 +117,14 @@ def _embedded_images() -> None:
     op.add_column(
         "post",
         sa.Column("embeds_images", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+    )
+
+
+def _probes() -> None:
+    op.create_table(
+        "probe",
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("head", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_probe")),
     )
