@@ -245,7 +245,7 @@ async def mail(request: Request) -> Response:
 
 async def mail_html(request: Request) -> Response:
     """The HTML part of a mail."""
-    policy = "default-src 'none'; img-src *; style-src 'unsafe-inline'; sandbox"
+    policy = "default-src 'none'; img-src * data:; style-src 'unsafe-inline'; sandbox"
     return HTMLResponse(
         read_caught(_mail_file(request)).html, headers={"Content-Security-Policy": policy}
     )

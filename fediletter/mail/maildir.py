@@ -99,9 +99,19 @@ def read_caught(file: Path) -> Caught:
         str(message["Subject"]),
         date,
         _part(message, "plain"),
-        _part(message, "html"),
+        _with_images(_part(message, "html"), message),
         tuple((name, str(value)) for name, value in message.items()),
     )
+
+
+def _with_images(html: str, message: EmailMessage) -> str:
+    """The HTML with the images that travelled with it in their places."""
+    for part in message.walk():
+        if part["Content-ID"] is not None:
+            encoded = "".join(str(part.get_payload()).split())  # We write base64 (MI-2).
+            address = f"data:{part.get_content_type()};base64,{encoded}"
+            html = html.replace(f"cid:{part['Content-ID'].strip('<>')}", address)
+    return html
 
 
 def _part(message: EmailMessage, kind: str) -> str:

@@ -2,6 +2,7 @@
 
 import html
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from pathlib import Path
@@ -12,6 +13,8 @@ from fediletter.errors import AppError
 from fediletter.mail.embedding import MOST_BYTES
 from fediletter.media.uploads import Upload, store_image
 from fediletter.outbound import publish as publishing
+from fediletter.outbound.mailing import send_correction
+from fediletter.web.drafts import typed_from
 from fediletter.web.receipt import weight_of
 from storage import mailings, posts
 from storage.media import get_media
@@ -101,6 +104,25 @@ async def test_with_embedded_images_the_mail_carries_each_once_and_fetches_nothi
     assert "slot.invalid" not in markup
     assert f"{shop.base_url}/unsubscribe/" in markup
     assert not any(part.defects for part in message.walk())
+    (caught,) = [one for one in shop.mailbox() if one.subject == "Du lin"]
+    assert all(one.startswith("data:image/jpeg;base64,") for one in sources(caught.html))
+
+
+@pytest.mark.rule("HT-17")
+async def test_a_correction_is_another_mailing_and_carries_no_images(shop):
+    await add_active(shop, ANA)
+    post, files = await illustrated(shop, embeds_images=True)
+    await publishing.publish(shop.services, post.id, version=post.version)
+    assert [*(await arrived(shop)).iter_parts()][1].get_content_type() == "multipart/related"
+    published = await shop.services.store.read(posts.get_post, post.id)
+    draft = replace(typed_from(published).draft, body_markdown=f"Pardon. {post.body_markdown}")
+    await publishing.revise(shop.services, post.id, draft, [], version=published.version)
+
+    await send_correction(shop.services, post.id)
+
+    correction = await arrived(shop, "Correction\u00a0: Du lin")
+    named = sources(correction.get_body(("html",)).get_content())
+    assert set(named) == {f"{shop.base_url}/media/{name}" for name in files}
 
 
 @pytest.mark.rule("HT-17")
