@@ -1,14 +1,17 @@
 """The command line: `fediletter COMMAND`, as interface.md section 2 fixes it.
 
 Each command is a module of `fediletter.commands`, loaded when it is called: `--help` is quick.
+Help texts stand in the code in English, and are shown in the language of the terminal.
 Errors are one line on stderr and exit code 1; wrong usage is 2.
 """
 
 import contextlib
+import copy
 import importlib
-import locale
+import inspect
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +53,16 @@ class LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"fediletter.commands.{_COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, cmd_name)
-        return command
+        return spoken(command)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _wrong_usage_is_told(ctx):
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _wrong_usage_is_told(ctx):
+                return super().invoke(ctx)
         except AppError as wrong:
             language = words_here()
             text = language.gettext(wrong.words, **wrong.fields)
@@ -85,14 +93,86 @@ def words_here() -> Words:
     """Words in the language of whoever sits at the terminal."""
     chosen = os.environ.get("FEDILETTER_LANGUAGE", "")  # noqa: TID251 (before settings are read)
     if chosen not in LANGUAGES:
-        found = locale.getlocale()[0] or os.environ.get("LANG", "")  # noqa: TID251
-        chosen = found[:2].lower() if found[:2].lower() in LANGUAGES else "en"
+        # Also where the machine has no such locale: we need its name alone.
+        named = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))  # noqa: TID251
+        found = next(filter(None, named), "")[:2].lower()
+        chosen = found if found in LANGUAGES else "en"
     return words(chosen)
+
+
+class _Help(click.HelpFormatter):
+    """Click's own words in the language of the terminal."""
+
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        super().write_usage(prog, args, prefix or words_here().gettext("Usage:") + " ")
+
+    def write_heading(self, heading: str) -> None:
+        self.write(f"{words_here().gettext(heading + ':')}\n")
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        _ = words_here().gettext
+        said = [(name, _(text).replace("[default: ", _("[default: "))) for name, text in rows]
+        super().write_dl(said, col_max, col_spacing)
+
+
+class _Context(click.Context):
+    formatter_class = _Help
+
+
+def spoken(command: click.Command) -> click.Command:
+    """A copy of a command, and of those below it, that explains itself as `words_here` speaks."""
+    _ = words_here().gettext
+    said = copy.copy(command)
+    said.context_class = _Context
+    said.help = _(inspect.cleandoc(command.help or ""))
+    said.params = [_spoken(one) for one in command.params]
+    if isinstance(said, click.Group):
+        said.subcommand_metavar = _(said.subcommand_metavar)
+        said.commands = {name: spoken(one) for name, one in said.commands.items()}
+    return said
+
+
+def _spoken(param: click.Parameter) -> click.Parameter:
+    said = copy.copy(param)
+    if isinstance(said, click.Option):
+        said.help = words_here().gettext(said.help or "")
+    return said
+
+
+@contextlib.contextmanager
+def _wrong_usage_is_told(ctx: click.Context) -> Iterator[None]:
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as wrong:
+        where = wrong.ctx or ctx
+        _ = words_here().gettext
+        click.echo(where.get_usage(), err=True)
+        click.echo(_("More: {command} --help", command=where.command_path), err=True)
+        click.echo(f"\nfediletter: {_what_is_wrong(wrong)}", err=True)
+        ctx.exit(2)
+
+
+def _what_is_wrong(wrong: click.UsageError) -> str:
+    _ = words_here().gettext
+    match wrong:
+        case click.NoSuchOption():
+            return _("There is no option {name}.", name=wrong.option_name)
+        case click.exceptions.NoSuchCommand():
+            return _("There is no command {name}.", name=wrong.command_name)
+        case click.MissingParameter(param=click.Parameter() as param):
+            return _("{name} is missing.", name=param.opts[-1].upper())
+        case click.BadParameter(param=click.Parameter() as param):
+            reason = wrong.message
+            return _("{name} cannot be this: {reason}", name=param.opts[-1], reason=reason)
+        case _:
+            return _(wrong.message)
 
 
 def main() -> None:
     """The console script."""
-    with contextlib.suppress(locale.Error):
-        locale.setlocale(locale.LC_ALL, "")
-    cli(prog_name="fediletter")
+    spoken(cli)(prog_name="fediletter")
     sys.exit(0)

@@ -1,10 +1,16 @@
-"""Finds every message that people can be shown: in calls, in tables, in templates."""
+"""Finds every message that people can be shown: in calls, tables, templates, commands' help."""
 
 import ast
+import inspect
 import re
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
+import click
 from babel.messages.extract import extract_from_dir
+
+from fediletter.cli import _COMMANDS, cli
 
 ROOT = Path(__file__).parent.parent / "fediletter"
 _SENTENCE = re.compile(r"[A-ZÀ-Ü{][^\n]{6,}[.?!:]")
@@ -26,10 +32,34 @@ def messages() -> dict[str, str]:
             continue
         for text in _sentences(ast.parse(path.read_text(encoding="utf-8"))):
             found.setdefault(text, name)
+    for name, module in _COMMANDS.items():
+        command = getattr(import_module(f"fediletter.commands.{module}"), name)
+        for text in _help_of(command):
+            found.setdefault(text, f"--help of {name}")
+    for text in (*_help_of(cli), *_OF_CLICK):
+        found.setdefault(text, "--help")
     return {text: place for text, place in found.items() if text}
 
 
-_KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "AppError": (2,)}
+def _help_of(command: click.Command) -> Iterator[str]:
+    yield inspect.cleandoc(command.help or "")
+    for param in command.params:
+        if isinstance(param, click.Option):
+            yield param.help or ""
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            yield from _help_of(one)
+
+
+_KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "AppError": (2,), "UsageError": None}
+_OF_CLICK = (
+    "Usage:",
+    "Options:",
+    "Commands:",
+    "[default: ",
+    "COMMAND [ARGS]...",
+    "Show this message and exit.",
+)
 
 
 def _sentences(tree: ast.Module) -> list[str]:

@@ -131,12 +131,12 @@ def rows(sheet: Sheet) -> Iterator[Row]:
                 if any(cell and not cell.isspace() for cell in cells):
                     yield Row(line, cells, octets.tell())
         except csv.Error as wrong:
-            large = "limit" in str(wrong) or isinstance(wrong, _Endless)
+            words = "From line {line} on this file cannot be read."
+            if "limit" in str(wrong) or isinstance(wrong, _Endless):
+                words = "From line {line} on this file cannot be read: a cell is larger than 64 KB."
             raise AppError(
                 422,
-                "From line {line} on this file cannot be read: a cell is larger than 64 KB."
-                if large
-                else "From line {line} on this file cannot be read.",
+                words,
                 "A quotation mark may lack its pair there.",
                 {"line": line + 1},
             ) from wrong

@@ -57,6 +57,45 @@ def test_every_command_explains_itself(command):
     assert "Usage: fediletter" in answer.stdout
 
 
+def test_help_speaks_the_language_of_the_terminal():
+    french, english = (
+        run("subscribers", "--help", FEDILETTER_LANGUAGE=language).stdout
+        for language in ("fr", "en")
+    )
+    deep = run("subscribers", "import", "--help", FEDILETTER_LANGUAGE="fr").stdout
+    by_locale = run("--help", FEDILETTER_LANGUAGE="", LANG="fr_FR.UTF-8").stdout
+
+    assert "Usage\u00a0: fediletter subscribers [OPTIONS] COMMANDE" in french
+    assert "Abonnés par courriel\u00a0: importer et exporter." in french
+    assert "Commandes\u00a0:" in french
+    assert "  export  Écrire tous les abonnés" in french
+    assert "Afficher cette aide et quitter." in french
+    assert "Ces personnes ont déjà accepté" in deep
+    assert "Un CSV, ou le zip" in deep
+    assert "Un texte dans un formulaire" in by_locale
+    assert "Subscribers by mail: import and export." in english
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("publish",), "Il manque FILE."),
+        (("--nothing",), "Il n’y a pas d’option --nothing."),
+        (("founder", "list", "--nothing"), "Il n’y a pas d’option --nothing."),
+        (("nothing",), "Il n’y a pas de commande nothing."),
+        (("serve", "--port", "x"), "--port ne peut pas être cela"),
+        (("publish", "pyproject.toml", "--to", "x"), "--to prend web, fediverse et email"),
+    ],
+)
+def test_wrong_usage_is_told_in_the_language_of_the_terminal(arguments, told):
+    answer = run(*arguments, FEDILETTER_LANGUAGE="fr")
+
+    assert answer.returncode == 2
+    assert told in answer.stderr
+    assert "--help" in answer.stderr
+    assert answer.stdout == ""
+
+
 def test_wrong_usage_is_2_and_wrong_settings_are_1_all_named_and_nothing_made(tmp_path):
     assert run("publish").returncode == 2
     assert run("nonsense").returncode == 2

@@ -153,7 +153,7 @@ async def test_the_choice_is_kept_the_test_shows_it_and_the_receipt_counts_it(sh
 
     await shop.post(f"{path}/publish", **form, action="look", window="0", embeds_images="yes")
     sheet = (await shop.client.get(f"{path}/publish")).text
-    await shop.post(f"{path}/test", csrf=csrf)
+    await shop.post(f"{path}/publish", csrf=csrf, version=str(post.version), action="test")
     tried = await arrived(shop, "[Test] Du lin")
 
     assert re.search(r'name="embeds_images" value="yes" checked', sheet)
