@@ -351,7 +351,7 @@ async def test_each_refused_row_has_its_line_and_says_what_is_wrong(desk):
     assert [int(row[1]) for row in refused] == [*range(2, 2 + len(BAD_ROWS)), len(rows) + 1]
     for row, reason in zip(refused, [*BAD_ROWS.values(), "deux fois"], strict=True):
         assert reason in row[3], row
-        assert row[3].replace("’", "&#8217;") in page or row[3] in page
+        assert " ".join(row[3].split()) in page
         assert not row[2].startswith(("=", "+", "-", "@"))
     assert (await desk.report(path)).levels == {"active": 1}
     assert "eve@" not in page
