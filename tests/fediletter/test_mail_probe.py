@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from fediletter.cli import cli
 from fediletter.mail_probe import probe_findings
 from fediletter.newsletter.tokens import Tokens
 from fediletter.sealing import Vault
+from fediletter.workers.timetable import Timetable
 from storage.schema import bounce, delivery, probe, reply
 from tests.fediletter.mail.sink import Sink
 from tests.fediletter.test_digest import Calendar
@@ -81,6 +83,12 @@ async def counted(shop):
     return await shop.services.store.read(lambda tx: tx.scalar(query))
 
 
+async def tidied(shop, later):
+    clock = Calendar()
+    clock.ahead = later
+    await Timetable(replace(shop.services, clock=clock), lambda: True)._tidy()
+
+
 @pytest.mark.rule("DO-10")
 async def test_a_probe_comes_back_and_concerns_nobody(tmp_path):
     async with looped(tmp_path) as (shop, loop):
@@ -144,6 +152,10 @@ async def test_a_probe_that_does_not_come_is_red_after_five_minutes(tmp_path):
         assert await counted(shop) == 0
         assert (await hand_over(shop, recipient.upper(), "Subject: x\n\nx")).startswith("250")
         assert await counted(shop) == 1
+        await tidied(shop, timedelta(minutes=4))
+        assert await counted(shop) == 1
+        await tidied(shop, timedelta(minutes=6))
+        assert await counted(shop) == 0
         (found,) = await probe_findings(replace(shop.services, clock=clock))
         assert not found.is_good
 
