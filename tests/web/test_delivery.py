@@ -1,0 +1,110 @@
+"""A letter on its way, in a real browser: phone and desktop, with and without scripts."""
+
+import os
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from storage import posts
+from tests.fediletter.test_delivery_view import hold_back, published_to_readers
+from tests.shop import running_shop
+from tests.web.browser import DESKTOP, PHONE, browser, elsewhere, opened, violations
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize("javascript", [False, True], ids=["bare", "scripts"]),
+    pytest.mark.parametrize("width", [PHONE, DESKTOP]),
+]
+
+
+async def fits(page, name: str, width: int, javascript: bool) -> None:
+    """Nothing scrolls sideways, axe-core finds nothing; a picture to look at, if one wants it."""
+    assert await page.evaluate("document.documentElement.scrollWidth") <= width, name
+    if javascript:
+        assert await violations(page) == [], name
+    if folder := os.environ.get("FEDILETTER_PICTURES"):
+        kind = "scripts" if javascript else "bare"
+        await page.screenshot(path=Path(folder) / f"{name}-{width}-{kind}.png", full_page=True)
+
+
+@pytest.mark.rule("RE-4")
+async def test_the_delivery_view_moves_by_itself_and_its_buttons_act(tmp_path, width, javascript):
+    async with (
+        running_shop(tmp_path / "shop") as shop,
+        browser() as chromium,
+    ):
+        post = await published_to_readers(shop)
+        csrf = await shop.log_in()
+        await hold_back(shop, "waiting")
+        path = f"/desk/letters/{post.id}"
+        async with opened(
+            chromium, shop.base_url, width=width, javascript=javascript,
+            cookies=dict(shop.client.cookies),
+        ) as (page, asked):  # fmt: skip
+            await page.goto(f"{path}/delivery")
+            bar = page.locator("[data-channel=mail] progress")
+            rows = page.locator("[data-live] tr", has_text="Lecteurs chez")
+            await expect(bar).to_have_attribute("value", "0")
+            await expect(rows).to_have_count(2)
+            await expect(rows.first).to_contain_text("451 come back later")
+            await fits(page, "waiting", width, javascript)
+
+            one = {"csrf": csrf, "domain": "one.example", "action": "give-up"}
+            await shop.post(f"{path}/lane", **one)  # Another founder, at another desk.
+            await expect(bar).to_have_js_property("value", 1, timeout=20_000)
+
+            await page.goto(f"{path}/delivery")
+            await rows.filter(has_text="two.example").get_by_role("button").first.click()
+            await expect(page.get_by_role("link", name="Le reçu")).to_be_visible(timeout=20_000)
+            await expect(bar).to_have_js_property("value", 2)
+            await expect(rows).to_have_count(0)
+            await fits(page, "finished", width, javascript)
+            await page.get_by_role("link", name="Le reçu").click()
+            await fits(page, "receipt", width, javascript)
+
+            await hold_back(shop, "waiting")
+            await page.goto(f"{path}/delivery")
+            for left in (1, 0):
+                await rows.first.get_by_role("button", name="Abandonner").click()
+                await expect(rows).to_have_count(left)
+            await expect(page.get_by_text("2 × ")).to_be_visible()
+            assert elsewhere(asked, shop.base_url) == []
+
+
+async def test_a_letter_is_written_looked_at_sent_and_stopped(tmp_path, width, javascript):
+    async with (
+        running_shop(tmp_path / "shop") as shop,
+        browser() as chromium,
+    ):
+        await shop.subscribe("ana@example.org")
+        await shop.log_in()
+        async with opened(
+            chromium, shop.base_url, width=width, javascript=javascript,
+            cookies=dict(shop.client.cookies),
+        ) as (page, asked):  # fmt: skip
+            await page.goto("/desk/letters/new")
+            await page.get_by_label("Titre", exact=True).fill("Le lin")
+            await page.get_by_label("Texte, en Markdown").fill("Du *lin*.")
+            await page.get_by_role("button", name="Relire et publier").click()
+            await expect(page.locator(".mailtext")).to_contain_text("Du _lin_.")
+            await page.locator("[name=to_fediverse]").uncheck()
+            await page.locator("[name=window]").select_option("10")
+            await page.locator("button[value=look]").click()
+            await expect(page.locator(".mastodon")).to_have_count(0)
+            await expect(page.locator("[name=window]")).to_have_value("10")
+            await page.locator("button[value=test]").click()
+            await expect(page.locator("#before [role=status]")).to_be_visible()
+            await fits(page, "sheet", width, javascript)
+            await page.get_by_role("button", name="Publier cette lettre").click()
+            stop = page.locator("form[action$='/stop'] button")
+            await expect(stop).to_be_visible()
+            await fits(page, "second-thoughts", width, javascript)
+            await stop.click()
+            await expect(page.get_by_label("Texte, en Markdown")).to_have_value("Du *lin*.")
+            kept = await shop.services.store.read(posts.get_post, 1)
+            assert (kept.state, kept.to_fediverse) == ("draft", False)
+            assert elsewhere(asked, shop.base_url) == []
+        assert [mail.subject for mail in shop.mailbox() if "Le lin" in mail.subject] == [
+            "[Test] Le lin"
+        ]
