@@ -61,7 +61,7 @@ async def test_a_domain_that_waits_is_shown_with_its_reason_and_can_be_given_up(
         await shop.post(f"{path}/lane", csrf=csrf, domain="two.example", action="now")
         await until(lambda: len(shop.mailbox()) == before + 1)
         final = await shop.client.get(f"{path}/delivery")
-        assert "given up by a founder" in final.text
+        assert "abandonné depuis le bureau" in final.text
 
 
 @pytest.mark.rule("RE-6")

@@ -48,6 +48,8 @@ async def test_the_delivery_view_moves_by_itself_and_its_buttons_act(tmp_path, w
             await expect(bar).to_have_attribute("value", "0")
             await expect(rows).to_have_count(2)
             await expect(rows.first).to_contain_text("451 come back later")
+            place = await rows.first.get_by_role("button", name="Abandonner").bounding_box()
+            assert place["x"] + place["width"] <= width, "the buttons are in sight"
             await fits(page, "waiting", width, javascript)
 
             one = {"csrf": csrf, "domain": "one.example", "action": "give-up"}
@@ -68,7 +70,7 @@ async def test_the_delivery_view_moves_by_itself_and_its_buttons_act(tmp_path, w
             for left in (1, 0):
                 await rows.first.get_by_role("button", name="Abandonner").click()
                 await expect(rows).to_have_count(left)
-            await expect(page.get_by_text("2 × ")).to_be_visible()
+            await expect(page.get_by_text("2 × abandonné depuis le bureau")).to_be_visible()
             assert elsewhere(asked, shop.base_url) == []
 
 
