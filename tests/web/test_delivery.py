@@ -1,4 +1,4 @@
-"""A letter on its way, in a real browser: phone and desktop, with and without scripts."""
+"""A letter on its way and what comes back, in a real browser: both widths, scripts on and off."""
 
 import os
 from pathlib import Path
@@ -10,6 +10,7 @@ from storage import posts
 from tests.fediletter.test_delivery_view import hold_back, published_to_readers
 from tests.shop import running_shop
 from tests.web.browser import DESKTOP, PHONE, browser, elsewhere, opened, violations
+from tests.web.desk_shop import furnished
 
 pytestmark = [
     pytest.mark.slow,
@@ -110,3 +111,41 @@ async def test_a_letter_is_written_looked_at_sent_and_stopped(tmp_path, width, j
         assert [mail.subject for mail in shop.mailbox() if "Le lin" in mail.subject] == [
             "[Test] Le lin"
         ]
+
+
+async def test_answers_are_shown_hidden_answered_and_blocked_and_readers_found(
+    tmp_path, width, javascript
+):
+    async with (
+        furnished(tmp_path / "shop") as (shop, paths),
+        browser() as chromium,
+    ):
+        await shop.log_in()
+        async with opened(
+            chromium, shop.base_url, width=width, javascript=javascript,
+            cookies=dict(shop.client.cookies),
+        ) as (page, asked):  # fmt: skip
+            await page.goto(paths["answers"])
+            replies = page.locator("article.reply")
+            await expect(replies).to_have_count(4)
+            for left, (reply, action) in enumerate(
+                ((10, "block"), (7, "hide"), (4, "approve")), start=1
+            ):
+                await page.locator(f"#r-{reply} button[value={action}]").click()
+                await expect(replies).to_have_count(4 - left)
+            await page.locator("#r-1 summary").click()
+            await page.locator("#r-1 textarea").fill("Merci à vous.")
+            await page.get_by_role("button", name="Envoyer la réponse").click()
+            await page.goto(paths["answers-all"])
+            await expect(page.locator("#r-1 .answer")).to_contain_text("Merci à vous.")
+            await fits(page, "answers", width, javascript)
+            await page.goto(paths["blocks"])
+            await expect(page.locator(".handle", has_text="many.example/users/9")).to_be_visible()
+
+            await page.goto(paths["readers"])
+            await page.locator("#q").fill("reader37@")
+            await page.get_by_role("button", name="Chercher").click()
+            await expect(page.get_by_text("reader37@example.org").first).to_be_visible()
+            await expect(page.get_by_text("reader36@example.org")).to_have_count(0)
+            await fits(page, "readers", width, javascript)
+            assert elsewhere(asked, shop.base_url) == []
