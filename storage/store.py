@@ -314,7 +314,9 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     cursor.execute(f"PRAGMA journal_mode={safe_journal_mode(sqlite3.sqlite_version_info)}")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.execute("PRAGMA cache_size=-16000")
+    # For each connection of the pool, and filled in time by a database that grows: the system
+    # keeps the file's pages once for all of them.
+    cursor.execute("PRAGMA cache_size=-6000")
     cursor.execute("PRAGMA query_only=ON")  # Lifted by the writer alone.
     cursor.close()
 
