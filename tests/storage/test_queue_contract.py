@@ -153,7 +153,7 @@ def test_deliveries_about_one_object_keep_their_order_within_an_inbox(write, tim
     write(settle, [Report(held.lane_id, held.term, [later], answered=True)], now=time.now)
 
     assert write(take, worker, now=time.now)[0].errands == ()
-    write(leases.hand_back, worker, now=time.now)
+    write(leases.hand_back, worker, uncertain_at=time.now, now=time.now)
     time.move(minutes=2)
     again = write(take, worker, now=time.now)[0]
     assert [errand.id for errand in again.errands] == [create.id, update.id]
