@@ -43,7 +43,7 @@ class LetterContent:
     newsletter: str
     sender: str
     postal_address: str
-    web_url: str
+    web_url: str  # Empty: it stands on no page of its own.
     privacy_url: str
     promise: str = ""  # How often letters come, and whether that was kept.
     note: str = ""  # Before the title: why a second mail comes.

@@ -144,14 +144,14 @@ async def _look(services: Services, post_id: PostId) -> tuple[Post, Newsletter]:
 
 def letter_content(post: Post, letter: Newsletter, links: Links, language: str) -> LetterContent:
     """What the mail of a post says, with footers in one language."""
-    web_url = links.letter(post.slug)
+    web_url = links.letter(post.slug) if post.to_web else ""
     see = words(post.language).gettext("This table is too wide for a mail: see it on the web")
     body = from_markdown(
         post.body_markdown,
         profile="mail",
         language=post.language,
         base_url=links.base,
-        instead_of_wide=(see, web_url) if post.to_web else None,
+        instead_of_wide=(see, web_url) if web_url else None,
     )
     cover = _mail_cover(post, links)
     return LetterContent(
@@ -237,7 +237,7 @@ def compose_letter(
                 text,
                 f"{letter.list_label}.{host}",
                 letter.title,
-                links.letter(post.slug),
+                content.web_url,
                 leave_by_mail=settings.lmtp is not None,
                 images=embedded,
             )

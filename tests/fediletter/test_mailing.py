@@ -276,6 +276,18 @@ async def test_a_wide_table_is_a_link_to_the_page_and_a_narrow_one_stays(shop):
     assert "col4" in (await shop.client.get(link)).text
 
 
+async def test_a_letter_by_mail_alone_leads_to_no_page(shop):
+    await add_active(shop, ANA)
+
+    await shop.publish("Entre nous", "Bonjour.", to_web=False, to_fediverse=False)
+
+    (mail,) = await shop.mail_to(ANA)
+    assert "/letters/" not in mail.html + mail.text
+    assert "sur le web" not in mail.html + mail.text
+    assert "Archived-At" not in dict(mail.headers)
+    assert "Bonjour." in mail.text
+
+
 @pytest.mark.rule("HT-5")
 async def test_a_letter_without_a_page_keeps_its_wide_table(shop):
     await add_active(shop, ANA)

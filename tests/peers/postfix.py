@@ -46,6 +46,9 @@ _READERS = """
 virtual_mailbox_domains = readers.test
 virtual_mailbox_maps = static:all/
 """
+_MAILBOXES = """
+virtual_transport = lmtp:inet:127.0.0.1:{mailboxes}
+"""
 _DOOR = """
 recipient_delimiter = +
 virtual_mailbox_domains = shop.test
@@ -108,8 +111,12 @@ class Postfix:
 
 
 @contextlib.asynccontextmanager
-async def running_postfix(lmtp: str = "", far: int = 0) -> AsyncIterator[Postfix]:
+async def running_postfix(
+    lmtp: str = "", far: int = 0, mailboxes: int = 0
+) -> AsyncIterator[Postfix]:
     """A Postfix until the block ends: `unknown@readers.test` is 550, `slow@readers.test` 451.
+
+    What comes for readers.test lies in one folder, or behind the LMTP port `mailboxes`.
 
     With `lmtp` it is the MX of shop.test, as deploy/README.md sets it up, and hands what comes for
     it to that door; mail to far.test goes to port `far`, whatever that answers.
@@ -133,8 +140,9 @@ async def running_postfix(lmtp: str = "", far: int = 0) -> AsyncIterator[Postfix
         "port": port,
         "lmtp": lmtp,
         "far": far,
+        "mailboxes": mailboxes,
     }
-    main = _MAIN + (_DOOR if lmtp else _READERS)
+    main = _MAIN + (_DOOR if lmtp else _READERS) + (_MAILBOXES if mailboxes else "")
     (folder / "etc" / "refused").write_text(_REFUSED)
     (folder / "etc" / "main.cf").write_text(main.format(**values))
     (folder / "etc" / "fediletter").write_text(_OURS)
