@@ -49,7 +49,8 @@ _REMOTE_TAGS = set(
 _NOTE_MARKS: dict[Profile, str] = {"mail": "<sup>{}</sup>", "article": "[{}]"}
 _REMOTE_CLASSES = {"h-card", "u-url", "mention", "hashtag"}
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-_STORED = re.compile(r"/media/([0-9a-f]{20})-\d+\.")
+_STORED = re.compile(r"/media/([0-9a-f]{20})-(\d+)\.")  # Public id and width.
+_MAIL_COLUMN = 600  # CSS pixels.
 COLUMNS_IN_MAIL = 4
 PAGE_SIZES = "(min-width: 46rem) 42rem, 100vw"  # How wide the page's column shows an image.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -97,7 +98,7 @@ def from_markdown(
     if language == "fr":
         _typeset(tokens, narrow)
     _settle_addresses(tokens, base_url, prefix)
-    _size_images(tokens, prefix, images or {})
+    _size_images(tokens, prefix, images or {}, profile)
     _settle_headings(tokens)
     if profile != "web":
         tokens = list(_without_footnote_links(tokens, _NOTE_MARKS[profile]))
@@ -113,7 +114,7 @@ def from_markdown(
 
 def images_in(text: str) -> list[str]:
     """The public ids of the stored images that a founder's Markdown may show."""
-    return list(dict.fromkeys(_STORED.findall(text)))
+    return list(dict.fromkeys(found[1] for found in _STORED.finditer(text)))
 
 
 def from_remote(markup: str) -> SafeHtml:
@@ -271,25 +272,33 @@ def _settle_addresses(tokens: Sequence[Token], base_url: str, prefix: str) -> No
                 token.children, token.attrs = None, {}
 
 
-def _size_images(tokens: Sequence[Token], prefix: str, images: Mapping[str, Media]) -> None:
+def _size_images(
+    tokens: Sequence[Token], prefix: str, images: Mapping[str, Media], profile: Profile
+) -> None:
     for token in _walk(tokens):
         if token.type != "image":
             continue
         found = _STORED.search("/media/" + str(token.attrs["src"]).removeprefix(prefix))
-        if found is None or (one := images.get(found[1])) is None:
+        if found is None:
             continue
-        widest = one.renditions[0]
-        sources = [f"{prefix}{file.name} {file.width}w" for file in one.renditions]
         title = token.attrs.pop("title", None)
-        token.attrs |= {
-            "srcset": ", ".join(sources),
-            "sizes": PAGE_SIZES,
-            "width": str(widest.width),
-            "height": str(widest.height),
-            "loading": "lazy",
-        }
+        if profile == "mail":  # Word obeys nothing but the attribute (HT-13).
+            token.attrs["width"] = str(min(_MAIL_COLUMN, int(found[2])))
+        elif found[1] in images:
+            token.attrs |= _sizes(images[found[1]], prefix)
         if title is not None:  # Last, where the caption is looked for.
             token.attrs["title"] = title
+
+
+def _sizes(image: Media, prefix: str) -> dict[str, str | int | float]:
+    widest = image.renditions[0]
+    return {
+        "srcset": ", ".join(f"{prefix}{file.name} {file.width}w" for file in image.renditions),
+        "sizes": PAGE_SIZES,
+        "width": str(widest.width),
+        "height": str(widest.height),
+        "loading": "lazy",
+    }
 
 
 def _words_of(token: Token) -> str:

@@ -162,6 +162,18 @@ def test_images_have_words_and_no_address_of_their_own_for_a_reader():
     assert cover["height"]
 
 
+@pytest.mark.rule("HT-13")
+@pytest.mark.parametrize(("stored", "shown"), [(960, "600"), (480, "480")])
+def test_an_image_in_the_text_is_never_wider_than_the_mail(stored, shown):
+    text = f'![Un sac](/media/{"0a" * 10}-{stored}.jpg "Le premier")'
+
+    html = from_markdown(text, profile="mail", language="fr", base_url="https://shop.example")
+
+    (attrs,) = [attrs for tag, attrs in Tags(html).found if tag == "img"]
+    assert attrs["width"] == shown
+    assert "<em>Le premier</em>" in html
+
+
 @pytest.mark.rule("HT-18")
 @pytest.mark.parametrize("language", ["fr", "en"])
 def test_each_footer_says_why_who_and_how_to_leave(language):
