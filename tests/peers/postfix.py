@@ -103,7 +103,8 @@ class Postfix:
 
     def raw(self) -> list[bytes]:
         """All delivered messages of readers.test as they lie there, the oldest first."""
-        return [file.read_bytes() for file in sorted(self._new.glob("*"))]
+        files = sorted(self._new.glob("*"), key=lambda file: file.stat().st_mtime_ns)
+        return [file.read_bytes() for file in files]
 
     def mailbox(self) -> list[EmailMessage]:
         """The same, parsed."""

@@ -124,7 +124,7 @@ async def test_a_session_that_ends_in_the_middle_goes_on_after_logging_in_elsewh
     await other.goto("/desk/login")
     await other.fill("#email", EMAIL)
     await other.fill("#password", PASSWORD)
-    await other.get_by_role("button").click()
+    await other.get_by_role("button", name="Entrer").click()
 
     await until(lambda: _is(shop, post.id, "Un deux"))
 
@@ -149,7 +149,7 @@ async def test_a_form_sent_without_a_session_is_sent_again_after_logging_in(shop
         await page.get_by_role("button", name="Enregistrer le brouillon").click()
         await page.fill("#email", EMAIL)
         await page.fill("#password", PASSWORD)
-        await page.get_by_role("button").click()
+        await page.get_by_role("button", name="Entrer").click()
         if not javascript:
             await page.get_by_role("button", name="Continuer").click()
         await expect(page.locator("#title")).to_have_value("Gardé")
