@@ -1,7 +1,7 @@
 """Drains one lane of a peer over one connection.
 
-An answer that says *later* holds back that delivery; no answer at all rests the whole lane. The
-loop does nothing per delivery but sign, send and judge.
+An answer that says *later* holds back that delivery; no answer at all rests the whole lane, and so
+do five errors of the server in a row. The loop does nothing per delivery but sign, send and judge.
 
 Sources: federation.md 6, 11; security.md RE-7, RE-9, FE-8; architecture page, section 7.
 """
@@ -21,7 +21,7 @@ from fediletter.outbound.backoff import activity_again, rest_of
 from fediletter.outbound.look_again import look_again
 from fediletter.outbound.settler import Settler
 from fediletter.services import Services
-from storage.ids import ActivityId, ActorId
+from storage.ids import ActivityId, ActorId, LaneId
 from storage.lanes import refused_lately
 from storage.leases import Again, Claim, Ended, Errand, Report, Result, activity_parcels
 from storage.times import from_ms
@@ -29,6 +29,9 @@ from storage.times import from_ms
 _ROUNDS = 10  # Batches over one connection before other lanes get the slot.
 _REFUSED = 3  # Signatures not accepted: our key or clock is wrong, or theirs (federation.md 6).
 _BLOCKED = 403
+_ITS_FAULT = 500
+_BREAKS = 5  # Errors of its own in a row, then the host rests half an hour, and one is tried.
+_HOSTS_IN_TROUBLE = 10_000  # Remembered at once (FE-16).
 _KEPT = 64  # Parcels in memory: a lane rarely needs more than the newest few.
 _log = logging.getLogger("fediletter.outbound")
 
@@ -40,6 +43,7 @@ class ActivitySender:
         self._services = services
         self._settler = Settler(services.store, services.clock)
         self._parcels: OrderedDict[ActivityId, tuple[Parcel, ActorId]] = OrderedDict()
+        self._errors: OrderedDict[LaneId, int] = OrderedDict()  # 5xx in a row, by lane.
 
     async def drain(self, claim: Claim) -> None:
         """Send what is due in a lane, and give it back."""
@@ -85,10 +89,11 @@ class ActivitySender:
             signer = (await self._services.keyring.by_id(actor_id)).rsa
             now = self._services.clock.now()
             outcome = await deliver(client, parcel, errand.inbox_url, signer, scheme=used, now=now)
-            if isinstance(outcome, TryLater) and not outcome.answered:
+            rest = self._rest_after(claim, outcome)
+            if rest is not None:
                 results.append(_result(errand, outcome, now))
-                rest = rest_of(claim.failures)
-                return Report(claim.lane_id, claim.term, results, rest=rest, error=outcome.reason)
+                error = outcome.reason if isinstance(outcome, TryLater) else None
+                return Report(claim.lane_id, claim.term, results, rest=rest, error=error)
             answered = True
             if isinstance(outcome, Delivered):
                 used = outcome.scheme
@@ -117,6 +122,19 @@ class ActivitySender:
             scheme=used if answered else None,
             go_on=not is_last and bool(errands),
         )
+
+    def _rest_after(self, claim: Claim, outcome: Outcome) -> timedelta | None:
+        """How long the whole host rests; None if it need not."""
+        if isinstance(outcome, TryLater) and not outcome.answered:
+            return rest_of(claim.failures)
+        if not isinstance(outcome, TryLater) or (outcome.status or 0) < _ITS_FAULT:
+            self._errors.pop(claim.lane_id, None)
+            return None
+        count = self._errors[claim.lane_id] = self._errors.get(claim.lane_id, 0) + 1
+        self._errors.move_to_end(claim.lane_id)
+        if len(self._errors) > _HOSTS_IN_TROUBLE:
+            self._errors.popitem(last=False)
+        return rest_of(max(_BREAKS - 1, claim.failures)) if count >= _BREAKS else None
 
     async def _parcel(self, activity_id: ActivityId) -> tuple[Parcel, ActorId]:
         kept = self._parcels.get(activity_id)
