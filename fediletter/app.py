@@ -16,7 +16,7 @@ from fediletter.keyring import KeyRing
 from fediletter.links import Links
 from fediletter.mail.dns import Dns
 from fediletter.mail.domains import AnyDomain, KnownDomains
-from fediletter.mail.relay import open_mailer
+from fediletter.mail.mailers import open_mailer
 from fediletter.newsletter.tokens import Tokens
 from fediletter.sealing import load_vault
 from fediletter.services import Services

@@ -12,8 +12,8 @@ from fediletter.importing import Desk, folder_of
 from fediletter.keyring import KeyRing
 from fediletter.links import Links
 from fediletter.mail.addresses import Address, parse_address, parse_international
+from fediletter.mail.courier import Mailer
 from fediletter.mail.domains import Domains
-from fediletter.mail.relay import Mailer
 from fediletter.newsletter.alerts import House
 from fediletter.newsletter.tokens import Tokens
 from fediletter.sealing import Vault

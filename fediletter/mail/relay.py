@@ -1,4 +1,4 @@
-"""Where mail is handed over: a relay by its URL, or the built-in catcher.
+"""The relay to which mail is handed over, by its URL.
 
 Sources: interface.md section 3 (`FEDILETTER_SMTP_URL`); email.md TR-1, TR-2.
 """
@@ -6,14 +6,8 @@ Sources: interface.md section 3 (`FEDILETTER_SMTP_URL`); email.md TR-1, TR-2.
 import ipaddress
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
-
-from fediletter.mail.courier import Mailer
-from fediletter.mail.maildir import MaildirMailer
-
-__all__ = ["Mailer", "Relay", "open_mailer", "relay_from_url"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +53,6 @@ def relay_from_url(url: str, ehlo_name: str | None = None) -> Relay:
             relay.host, parts.port or 25, "none", relay.user, relay.password, relay.ehlo_name
         )
     return relay
-
-
-def open_mailer(url: str, ehlo_name: str | None = None) -> Mailer:
-    """What takes our mail; of two relays the second only helps out (TR-19). Raises ValueError."""
-    if url.startswith("maildir:"):
-        return MaildirMailer(Path(url.removeprefix("maildir:")).absolute())
-    from fediletter.mail.smtp import SmtpMailer  # noqa: PLC0415 (imports this module)
-
-    first, second = relays_from_urls(url, ehlo_name)
-    return SmtpMailer(first, second)
 
 
 def relays_from_urls(url: str, ehlo_name: str | None = None) -> tuple[Relay, Relay | None]:

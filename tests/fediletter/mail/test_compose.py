@@ -24,7 +24,7 @@ from fediletter.mail.compose import (
     new_message_id,
 )
 from fediletter.mail.courier import Envelope
-from fediletter.mail.relay import open_mailer
+from fediletter.mail.mailers import open_mailer
 from tests.fediletter.mail.sink import ListCourier, Sink
 
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)

@@ -6,7 +6,7 @@ import pytest
 
 from fediletter.mail.courier import Accepted, Halt, Later
 from fediletter.mail.maildir import caught_mail, read_caught
-from fediletter.mail.relay import open_mailer
+from fediletter.mail.mailers import open_mailer
 from tests.fediletter.mail.sink import ListCourier, Sink
 
 ANA, BO, CLO = "ana@readers.test", "bo@readers.test", "clo@readers.test"

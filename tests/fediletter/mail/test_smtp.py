@@ -7,7 +7,8 @@ import pytest
 from aiosmtpd.smtp import SMTP
 
 from fediletter.mail.courier import Accepted, Failed, Halt, InDoubt, Later
-from fediletter.mail.relay import Relay, open_mailer, relay_from_url
+from fediletter.mail.mailers import open_mailer
+from fediletter.mail.relay import Relay, relay_from_url
 from fediletter.mail.smtp import SmtpMailer
 from tests.fediletter.mail.sink import CLOSE, HOLD, ListCourier, Sink
 from tests.peers.certificates import make_certificates
