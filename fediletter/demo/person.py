@@ -112,7 +112,6 @@ class Person:
                 "sender_name": title,
                 "postal_address": "3 quai des Tanneurs, 69005 Lyon",
                 "language": "fr",
-                "rhythm_days": "14",
             },
         )
 

@@ -1,16 +1,21 @@
 """The command line as operators script it: exit codes, one clear line, nothing half done."""
 
+import contextlib
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from fediletter.cli import _COMMANDS
 from fediletter.settings import _NAMES, load
+from tests.shop import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -35,9 +40,39 @@ def test_the_demos_whole_round_works():
     assert answer.stderr == ""
 
 
-def test_a_busy_port_is_said_in_one_line(tmp_path):
-    import socket
+def test_the_demo_is_filled_says_where_to_click_and_finds_all_again(tmp_path):
+    port = 0
+    while not port:  # The reader's server takes the next one.
+        first = free_port()
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", first + 1)):
+            port = first
+    for start in ("first", "second"):
+        demo = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "fediletter",
+                *("demo", "--port", str(port), "--data", str(tmp_path / "demo")),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"PATH": os.environ["PATH"], "FEDILETTER_LANGUAGE": "en"},
+        )
+        said = [demo.stdout.readline() for _ in range(7)]
+        front = httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).text if said[6] else ""
+        mails = httpx.get(f"http://127.0.0.1:{port + 1}/mail", trust_env=False).status_code
+        demo.send_signal(signal.SIGINT)
+        _, trouble = demo.communicate(timeout=60)
 
+        assert (demo.returncode, trouble) == (0, ""), start
+        assert said[0] == f"The shop's letters: http://127.0.0.1:{port}/\n"
+        assert said[6].startswith("Ctrl-C ends it")
+        assert len(set(re.findall(r'href="[^"]*/letters/([^"]+)"', front))) == 2, start
+        assert mails == 200
+
+
+def test_a_busy_port_is_said_in_one_line(tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
