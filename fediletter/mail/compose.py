@@ -13,10 +13,11 @@ import base64
 import re
 import secrets
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email import message_from_bytes, policy
+from email.header import Header, decode_header, make_header
 from email.headerregistry import Address as HeaderAddress
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -42,6 +43,9 @@ _IN_BODY = {
     "https://slot.invalid/preferences": PREFERENCES,
 }
 UNSUBSCRIBE_HERE, PREFERENCES_HERE = _IN_BODY
+# What stands for words beyond ASCII, in a name and in a subject.
+_NAME_HERE, _SUBJECT_HERE = "slot-name", "slot-subject"
+_LONGEST_LINE, _LONGEST_WORD = 78, 75
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _LONGEST_SUBJECT, _LONGEST_NAME = 150, 80
 _JOINER = "\u200d"
@@ -165,7 +169,7 @@ def compose_issue(letter: IssueLetter) -> Template:
     message["Date"] = "Thu, 01 Jan 1970 00:00:00 +0000"
     _add_sender(message, letter.sender)
     message["To"] = "slot-to@slot.invalid"
-    message["Subject"] = checked_subject(letter.subject)
+    message["Subject"] = _or_place(checked_subject(letter.subject), _SUBJECT_HERE)
     message["Message-ID"] = "<slot-message-id@slot.invalid>"
     message["MIME-Version"] = "1.0"
     message["List-ID"] = f"{_phrase(letter.list_name)}<{letter.list_id}>"
@@ -179,9 +183,13 @@ def compose_issue(letter: IssueLetter) -> Template:
         message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "OOF, AutoReply"
     message["Content-Language"] = letter.language
-    boundary = f"fl-{secrets.token_hex(16)}"
+    html = _part("html", letter.html)
+    if letter.images:
+        html = _related(html, letter.images)
+    parts = [_part("plain", letter.text), html]
+    boundary = _boundary_of(parts)
     message["Content-Type"] = f'multipart/alternative; boundary="{boundary}"'
-    head = _head(message).replace(
+    head = _head(message, letter.sender, letter.subject).replace(
         b"https://slot.invalid/archived", letter.archived_at.encode("ascii")
     )
     for placeholder, name in _IN_HEADER.items():
@@ -192,11 +200,7 @@ def compose_issue(letter: IssueLetter) -> Template:
         link = b"List-Unsubscribe: <\x00unsubscribe\x00>"
         by_mail = b",\r\n <mailto:\x00leave\x00?subject=unsubscribe>"
         head = head.replace(link, link + by_mail)
-    html = _part("html", letter.html)
-    if letter.images:
-        html = _related(html, letter.images)
-    body = _enclosed([_part("plain", letter.text), html], boundary)
-    template = Template(head + b"\r\n" + body)
+    template = Template(head + b"\r\n" + _enclosed(parts, boundary))
     _check(template, letter, [*message.keys()])
     return template
 
@@ -224,7 +228,7 @@ def compose_plain(
     message["Date"] = format_datetime(now)
     _add_sender(message, sender, with_reply_to=False)
     message["To"] = "slot-to@slot.invalid"
-    message["Subject"] = checked_subject(subject)
+    message["Subject"] = _or_place(checked_subject(subject), _SUBJECT_HERE)
     message["Message-ID"] = "<slot-message-id@slot.invalid>"
     message["MIME-Version"] = "1.0"
     if automatic:
@@ -236,7 +240,7 @@ def compose_plain(
     message["Content-Language"] = language
     message["Content-Type"] = 'text/plain; charset="utf-8"'
     message["Content-Transfer-Encoding"] = "quoted-printable"
-    head = _head(message)
+    head = _head(message, sender, subject)
     head = head.replace(b"slot-to@slot.invalid", to.encode())
     head = head.replace(b"slot-message-id@slot.invalid", message_id.encode("ascii"))
     head = head.replace(b"slot-answered@slot.invalid", answers.encode("ascii", "ignore"))
@@ -281,13 +285,18 @@ def _belongs_before(text: str, at: int) -> bool:
 
 def _add_sender(message: EmailMessage, sender: Sender, *, with_reply_to: bool = True) -> None:
     local, _, domain = sender.address.rpartition("@")
-    # A name that is an address would show another sender than the one who writes (HD-2).
-    has_name = bool(sender.name) and "@" not in sender.name
-    name = _checked(sender.name, _LONGEST_NAME, "sender's name") if has_name else ""
+    name = _or_place(_name_of(sender), _NAME_HERE)
     message["From"] = HeaderAddress(name, local, domain)
     if sender.reply_to and with_reply_to:
         local, _, domain = sender.reply_to.rpartition("@")
         message["Reply-To"] = HeaderAddress("", local, domain)
+
+
+def _name_of(sender: Sender) -> str:
+    """The name as it is sent; an address would show another sender than who writes (HD-2)."""
+    if not sender.name or "@" in sender.name:
+        return ""
+    return _checked(sender.name, _LONGEST_NAME, "sender's name")
 
 
 def _phrase(name: str) -> str:
@@ -295,16 +304,50 @@ def _phrase(name: str) -> str:
     return f'"{name}" ' if re.fullmatch(r"[A-Za-z0-9 .,'-]{1,60}", name) else ""
 
 
-def _head(message: EmailMessage) -> bytes:
+def _or_place(text: str, place: str) -> str:
+    """ASCII as it is; else what stands for it while the library writes the header.
+
+    When it folds between two encoded words, CPython loses the space that stood there.
+    """
+    return text if text.isascii() else place
+
+
+def _encoded_words(text: str, field: str) -> bytes:
+    """Encoded words in which each space is a sign like any other (RFC 2047 §5)."""
+    header = Header(text, "utf-8", header_name=field, maxlinelen=_LONGEST_WORD)
+    return header.encode(linesep="\r\n").encode("ascii")
+
+
+def _head(message: EmailMessage, sender: Sender, subject: str) -> bytes:
     message.set_payload("")
-    octets = message.as_bytes(policy=_POLICY)
-    return octets.partition(b"\r\n\r\n")[0] + b"\r\n"
+    head = message.as_bytes(policy=_POLICY).partition(b"\r\n\r\n")[0] + b"\r\n"
+    subject = checked_subject(subject)
+    if not subject.isascii():
+        place = f"Subject: {_SUBJECT_HERE}".encode("ascii")
+        head = head.replace(place, b"Subject: " + _encoded_words(subject, "Subject"))
+    name = _name_of(sender)
+    if not name.isascii():
+        words = _encoded_words(name, "From")
+        rest = f" <{sender.address}>".encode("ascii")
+        fits = len(words.rpartition(b"\r\n")[2] + rest) <= _LONGEST_LINE - len("From: ")
+        before = re.compile(rb"From: " + _NAME_HERE.encode("ascii") + rb"(?:\r\n)? <")
+        fold = b"" if fits else b"\r\n"
+        head = before.sub(lambda _: b"From: " + words + fold + b" <", head)
+    return head
 
 
 def _enclosed(parts: Sequence[bytes], boundary: str) -> bytes:
     opened = f"--{boundary}\r\n".encode("ascii")
     closed = f"--{boundary}--\r\n".encode("ascii")
     return b"".join(opened + part + b"\r\n" for part in parts) + closed
+
+
+def _boundary_of(parts: Sequence[bytes]) -> str:
+    """A boundary that occurs in none of these parts (MI-6)."""
+    while True:
+        boundary = f"fl-{secrets.token_hex(16)}"
+        if not any(boundary.encode("ascii") in part for part in parts):
+            return boundary
 
 
 def _part(kind: str, text: str) -> bytes:
@@ -317,9 +360,9 @@ def _part(kind: str, text: str) -> bytes:
 
 def _related(html: bytes, images: Sequence[EmbeddedImage]) -> bytes:
     """The HTML together with its images, as one part (MI-2)."""
-    boundary = f"fl-{secrets.token_hex(16)}"
-    head = f'Content-Type: multipart/related; type="text/html";\r\n boundary="{boundary}"\r\n\r\n'
     parts = [html, *(_image(one) for one in images)]
+    boundary = _boundary_of(parts)
+    head = f'Content-Type: multipart/related; type="text/html";\r\n boundary="{boundary}"\r\n\r\n'
     return head.encode("ascii") + _enclosed(parts, boundary).removesuffix(b"\r\n")
 
 
@@ -367,11 +410,44 @@ def _check(template: Template, letter: IssueLetter, planned: list[str]) -> None:
         "a line too long" if any(len(line) > 998 for line in octets.split(b"\r\n")) else "",
         "a line that begins with a dot" if b"\r\n." in octets else "",
         "an encoded URL" if b"=?" in _field(head, b"List-Unsubscribe:") else "",
-        "another subject" if str(parsed["Subject"]) != checked_subject(letter.subject) else "",
+        *_other_values(octets, letter, probe),
     ]
     found = [problem for problem in problems if problem]
     if found:
         raise CannotCompose(f"the letter does not parse back: {', '.join(found)}")
+
+
+def _other_values(octets: bytes, letter: IssueLetter, probe: ReaderSlots) -> Iterator[str]:
+    """Fields that do not say what was planned, each as a sentence's end."""
+    raw = message_from_bytes(octets, policy=policy.compat32)
+    planned = {
+        "To": probe.to,
+        "Message-ID": f"<{probe.message_id}>",
+        "Content-Language": letter.language,
+        "Archived-At": f"<{letter.archived_at}>" if letter.archived_at else None,
+        "Reply-To": letter.sender.reply_to or None,
+    }
+    for name, value in planned.items():
+        if " ".join((raw[name] or "").split()) != (value or ""):
+            yield f"another {name}"
+    if not raw["List-ID"].endswith(f"<{letter.list_id}>"):
+        yield "another List-ID"
+    if not raw["List-Unsubscribe"].startswith(f"<{probe.unsubscribe_url}>"):
+        yield "another List-Unsubscribe"
+    if _decoded(raw["Subject"]) != checked_subject(letter.subject):
+        yield "another subject"
+    shown = _decoded(raw["From"])
+    name, _, mailbox = shown.rpartition("<")
+    name = name.rstrip(" ")
+    if raw["From"].lstrip()[:1] == '"':  # Else a quote is a sign within an encoded word.
+        name = re.sub(r"\\(.)", r"\1", name[1:-1])
+    if (name, mailbox.rstrip(">")) != (_name_of(letter.sender), letter.sender.address):
+        yield "another sender"
+
+
+def _decoded(value: str) -> str:
+    """Not by the library's structured parser: it reads spaces into long names (SE-3)."""
+    return str(make_header(decode_header(re.sub(r"\r?\n", "", value))))
 
 
 def _field(head: bytes, name: bytes) -> bytes:

@@ -287,6 +287,29 @@ def test_a_name_with_signs_is_read_back_as_it_was_written(name):
     assert shown == name
 
 
+@pytest.mark.rule("SE-3")
+@pytest.mark.rule("SE-4")
+@pytest.mark.parametrize("before", range(1, 24))
+def test_no_space_is_lost_where_a_long_title_or_name_is_folded(before):
+    text = "x" * before + " l’été à la rivière : du lin très élégant à Rouen, où « tissé »"
+    name = text[:80].strip()
+
+    for octets in (
+        compose_issue(letter(subject=text, sender=Sender(name, SHOP.address))).fill(reader()),
+        plain(subject=text, sender=Sender(name, SHOP.address)),
+    ):
+        head = octets.partition(b"\r\n\r\n")[0]
+        assert all(len(line) <= 78 for line in head.split(b"\r\n") if b"Unsub" not in line)
+        assert all(len(word) <= 75 for word in re.findall(rb"=\?[^ \r\n]+\?=", head))
+        raw = message_from_bytes(octets, policy=policy.compat32)
+        assert decoded(raw["Subject"]) == text
+        assert decoded(raw["From"]) == f"{name} <{SHOP.address}>"
+
+
+def decoded(value):
+    return str(email.header.make_header(email.header.decode_header(value.replace("\r\n", ""))))
+
+
 @pytest.mark.rule("SE-5")
 def test_a_long_subject_is_cut_between_characters_as_people_see_them():
     family = "\U0001f469\u200d\U0001f467"
@@ -302,6 +325,17 @@ def test_each_mailing_has_a_boundary_of_its_own_that_its_parts_do_not_hold():
 
     assert len(boundaries) == 3
     assert all(19 <= len(boundary) <= 70 for boundary in boundaries)
+
+
+@pytest.mark.rule("MI-6")
+def test_a_boundary_that_a_part_holds_is_not_taken(monkeypatch):
+    numbers = iter(("ab" * 16, "cd" * 16))
+    monkeypatch.setattr("secrets.token_hex", lambda _: next(numbers))
+
+    octets = compose_issue(letter(text=f"--fl-{'ab' * 16}\n")).fill(reader())
+
+    assert parsed(octets).get_boundary() == f"fl-{'cd' * 16}"
+    assert len([*parsed(octets).iter_parts()]) == 2
 
 
 def test_a_template_comes_back_from_the_store_unchanged():
