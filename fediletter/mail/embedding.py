@@ -48,14 +48,14 @@ def images_of(html: str, media_url: str, directory: Path) -> dict[str, bytes]:
     """
     files = {}
     for _, address in _SOURCE.findall(html):
-        name = address.removeprefix(media_url)
-        if not _FILE_NAME.fullmatch(name) or not (directory / name).is_file():
+        file = _file(address, media_url, directory)
+        if file is None:
             raise CannotEmbed(
                 422,
                 "An image of this letter is none of your files: it cannot travel inside the mail.",
                 "Take it out of the text, or leave the images on your site.",
             )
-        files[address] = directory / name
+        files[address] = file
     if sum(file.stat().st_size for file in files.values()) > MOST_BYTES:
         raise CannotEmbed(
             422,
@@ -63,6 +63,18 @@ def images_of(html: str, media_url: str, directory: Path) -> dict[str, bytes]:
             "Make them smaller or fewer, or leave them on your site.",
         )
     return {address: file.read_bytes() for address, file in files.items()}
+
+
+def weights_of(html: str, media_url: str, directory: Path) -> list[int]:
+    """Octets of each of our images that a mail shows. Arguments as `images_of`."""
+    found = {_file(address, media_url, directory) for _, address in _SOURCE.findall(html)}
+    return [one.stat().st_size for one in found if one is not None]
+
+
+def _file(address: str, media_url: str, directory: Path) -> Path | None:
+    name = address.removeprefix(media_url)
+    file = directory / name
+    return file if _FILE_NAME.fullmatch(name) and file.is_file() else None
 
 
 def embed(

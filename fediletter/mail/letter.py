@@ -6,6 +6,7 @@ loading off. The letter reads well without any `<style>` (HT-1).
 Sources: email.md sections 5 and 6 (HT and TX rules).
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from fediletter.mail.text import text_of, wrapped
 from fediletter.newsletter.html import SafeHtml
 
 _TEMPLATES = Path(__file__).parent / "templates"
+# `>` may stand in a quoted value; a quote in one is always written as an entity.
+_IMAGE = re.compile(r'<img\b(?:[^>"]|"[^"]*")*>')
 _html = Environment(
     loader=FileSystemLoader(_TEMPLATES),
     autoescape=True,
@@ -53,6 +56,7 @@ class LetterContent:
     cover_alt: str = ""
     cover_width: int = 600
     cover_height: int = 400
+    footer_language: str = ""  # Where it is another than the letter's.
 
 
 def render_letter(content: LetterContent, translate: Callable[[str], str]) -> tuple[str, str]:
@@ -72,7 +76,8 @@ def render_letter(content: LetterContent, translate: Callable[[str], str]) -> tu
     inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_style_tags=False)
     # What only refines stays in the head; the letter reads well without it (HT-1, HT-9).
     dark = (_TEMPLATES / "dark.css").read_text(encoding="utf-8")
-    html = inliner.inline(page).replace("</head>", f"<style>\n{dark}</style>\n</head>", 1)
+    html = _IMAGE.sub(_as_wide_as_it_is, inliner.inline(page))
+    html = html.replace("</head>", f"<style>\n{dark}</style>\n</head>", 1)
     title = wrapped(content.title)
     text = _text.get_template("letter.txt").render(
         content=content,
@@ -84,3 +89,11 @@ def render_letter(content: LetterContent, translate: Callable[[str], str]) -> tu
         **places,
     )
     return html, text
+
+
+def _as_wide_as_it_is(image: re.Match[str]) -> str:
+    """No image is stretched beyond the width that its attribute says (HT-13)."""
+    width = re.search(r'\swidth="(\d+)"', image[0])
+    if width is None:
+        return image[0]
+    return re.sub(r'(style="[^"]*max-width: )\d+px', rf"\g<1>{width[1]}px", image[0])

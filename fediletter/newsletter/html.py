@@ -23,7 +23,7 @@ from mdit_py_plugins.footnote import footnote_plugin
 
 from fediletter.limits import REMOTE_HTML_BYTES, REPLY_LINKS
 from fediletter.newsletter.typography import NARROW, NBSP, french
-from storage.media import Media
+from storage.media import Media, Rendition
 
 Profile: TypeAlias = Literal["web", "mail", "article"]
 
@@ -50,7 +50,9 @@ _NOTE_MARKS: dict[Profile, str] = {"mail": "<sup>{}</sup>", "article": "[{}]"}
 _REMOTE_CLASSES = {"h-card", "u-url", "mention", "hashtag"}
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _STORED = re.compile(r"/media/([0-9a-f]{20})-(\d+)\.")  # Public id and width.
-_MAIL_COLUMN = 600  # CSS pixels.
+MAIL_COLUMN = 600  # CSS pixels.
+_SHARP = 1280  # Pixels of a file: about twice the column.
+IMAGE_IN_MAIL = 200_000  # Octets (HT-13).
 COLUMNS_IN_MAIL = 4
 PAGE_SIZES = "(min-width: 46rem) 42rem, 100vw"  # How wide the page's column shows an image.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -86,7 +88,7 @@ def from_markdown(
         base_url: Relative addresses are relative to it.
         media_prefix: Images must come from below this address; by default `base_url`/media/.
         images: By public id, those of `images_in(text)`: a browser then picks the size that it
-            needs and keeps the room free until the file is there. For `web` alone.
+            needs and keeps the room free until the file is there; a mail shows a light file.
         instead_of_wide: Words and address of the link that stands where a table has more than
             `COLUMNS_IN_MAIL` columns: a phone shows no more beside each other (email.md HT-5).
             For `mail` alone.
@@ -99,7 +101,7 @@ def from_markdown(
         _typeset(tokens, narrow)
     _settle_addresses(tokens, base_url, prefix)
     _size_images(tokens, prefix, images or {}, profile)
-    _settle_headings(tokens)
+    _settle_headings(tokens, profile)
     if profile != "web":
         tokens = list(_without_footnote_links(tokens, _NOTE_MARKS[profile]))
     if instead_of_wide is not None:
@@ -115,6 +117,16 @@ def from_markdown(
 def images_in(text: str) -> list[str]:
     """The public ids of the stored images that a founder's Markdown may show."""
     return list(dict.fromkeys(found[1] for found in _STORED.finditer(text)))
+
+
+def file_in_mail(files: Sequence[Rendition]) -> Rendition:
+    """The file of an image that a mail shows: twice the column at most, and light (HT-13).
+
+    Args:
+        files: The widest first.
+    """
+    fitting = (one for one in files if one.width <= _SHARP and one.bytes <= IMAGE_IN_MAIL)
+    return next(fitting, files[-1])
 
 
 def from_remote(markup: str) -> SafeHtml:
@@ -265,7 +277,7 @@ def _settle_addresses(tokens: Sequence[Token], base_url: str, prefix: str) -> No
                 del token.attrs["href"]
         elif token.type == "image":
             address = urljoin(base_url + "/", str(token.attrs.get("src", "")))
-            if address.startswith(prefix):
+            if address.startswith(prefix) and not re.search("[?#]", address):  # email.md HT-11
                 token.attrs["src"] = address
             else:  # Readers load nothing from elsewhere: the words stay.
                 token.type, token.tag, token.content = "text", "", _words_of(token)
@@ -282,12 +294,25 @@ def _size_images(
         if found is None:
             continue
         title = token.attrs.pop("title", None)
-        if profile == "mail":  # Word obeys nothing but the attribute (HT-13).
-            token.attrs["width"] = str(min(_MAIL_COLUMN, int(found[2])))
+        if profile == "mail":
+            token.attrs |= _in_mail(images.get(found[1]), int(found[2]), prefix)
         elif found[1] in images:
             token.attrs |= _sizes(images[found[1]], prefix)
         if title is not None:  # Last, where the caption is looked for.
             token.attrs["title"] = title
+
+
+def _in_mail(image: Media | None, width: int, prefix: str) -> dict[str, str | int | float]:
+    """Word obeys nothing but the attributes (HT-13)."""
+    shown = min(MAIL_COLUMN, width)
+    if image is None:
+        return {"width": str(shown)}
+    file = file_in_mail(image.renditions)
+    return {
+        "src": f"{prefix}{file.name}",
+        "width": str(shown),
+        "height": str(max(1, round(file.height * shown / file.width))),
+    }
 
 
 def _sizes(image: Media, prefix: str) -> dict[str, str | int | float]:
@@ -305,12 +330,16 @@ def _words_of(token: Token) -> str:
     return "".join(child.content for child in token.children or [])
 
 
-def _settle_headings(tokens: Sequence[Token]) -> None:
-    number = 0
+def _settle_headings(tokens: Sequence[Token], profile: Profile) -> None:
+    number, before = 0, 1
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
             # The letter's title is the page's only h1.
             token.tag = "h2" if token.tag == "h1" else token.tag
+            if profile == "mail":  # h3 is the last, and none is left out (HT-4, HT-19).
+                deepest = before if token.type == "heading_close" else before + 1
+                before = min(int(token.tag[1]), deepest, 3)
+                token.tag = f"h{before}"
             if token.type == "heading_open":
                 number += 1
                 token.attrs["id"] = f"s-{number}"

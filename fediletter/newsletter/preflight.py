@@ -13,10 +13,11 @@ from html.parser import HTMLParser
 from typing import Literal
 from urllib.parse import urlsplit
 
-from fediletter.newsletter.html import COLUMNS_IN_MAIL
+from fediletter.newsletter.html import COLUMNS_IN_MAIL, IMAGE_IN_MAIL
 
 Severity = Literal["stop", "warning", "note"]
 HTML_WARNS, HTML_STOPS = 90_000, 100_000  # Octets of decoded HTML (MI-8).
+_IMAGES_IN_MAIL = 1_000_000  # Octets of all together (HT-13).
 _SUBJECT_SHOWN = 60  # Characters that most programs show of a subject on a phone.
 _PREHEADER = 130
 _LITTLE_TEXT = 200
@@ -52,6 +53,7 @@ class Facts:
     mail_monthly: int
     followers: int
     embedded_bytes: int = 0  # Of images inside the mail, for each reader.
+    image_bytes: tuple[int, ...] = ()  # Of each image that the mail shows.
     embedding_problem: str = ""  # Why they cannot be there, as a message id.
 
 
@@ -188,6 +190,14 @@ def _mail(facts: Facts) -> Iterable[Finding]:
     elif facts.mail_bytes > HTML_WARNS:
         yield Finding(
             "size", "warning", "The mail has {size} kB. Gmail hides what is beyond 100.", size
+        )
+    weight = sum(facts.image_bytes)
+    if weight > _IMAGES_IN_MAIL or max(facts.image_bytes, default=0) > IMAGE_IN_MAIL:
+        yield Finding(
+            "weight",
+            "warning",
+            "The images of the mail weigh {size} kB. Better: 200 kB each, 1000 together.",
+            {"size": weight // 1000},
         )
     if facts.embedding_problem:
         yield Finding("embeds_images", "stop", facts.embedding_problem)

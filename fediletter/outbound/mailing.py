@@ -5,6 +5,7 @@ Sources: issue 4.7; email.md HD-23, MI-8, sections 2 to 6.
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from fediletter.mail.compose import (
 )
 from fediletter.mail.embedding import CannotEmbed, EmbeddedImage, embed, images_of
 from fediletter.mail.letter import LetterContent, render_letter
-from fediletter.newsletter.html import from_markdown
+from fediletter.newsletter.html import MAIL_COLUMN, file_in_mail, from_markdown, images_in
 from fediletter.newsletter.preflight import HTML_STOPS
 from fediletter.newsletter.rhythm import promise
 from fediletter.newsletter.tokens import TEST_KEY
@@ -34,6 +35,7 @@ from storage import audit, fan_outs, mailings, posts
 from storage.errors import NotThere
 from storage.founders import Founder
 from storage.ids import FounderId, PostId
+from storage.media import Media, Rendition, media_named
 from storage.newsletters import Newsletter, get_newsletter
 from storage.notices import send_notice
 from storage.posts import Post
@@ -52,7 +54,7 @@ async def send_test(services: Services, post_id: PostId, founder: Founder) -> No
         AppError: It cannot be sent as it is.
     """
     now = services.clock.now()
-    post, letter = await _look(services, post_id)
+    post, letter, images = await _look(services, post_id)
     shown = replace(post, published_at=post.published_at or now)
     subject = f"[Test] {post.title}"
     _, raw = await asyncio.to_thread(
@@ -62,6 +64,7 @@ async def send_test(services: Services, post_id: PostId, founder: Founder) -> No
         services.links,
         services.settings,
         founder.language or letter.language,
+        images,
         subject=subject,
     )
     domain = services.settings.mail_from.rpartition("@")[2]
@@ -92,7 +95,7 @@ async def send_correction(
         AppError: It was not changed since, or is not published.
     """
     now = services.clock.now()
-    post, letter = await _look(services, post_id)
+    post, letter, images = await _look(services, post_id)
     templates = {}
     for language in LANGUAGES:
         _ = words(post.language).gettext
@@ -103,6 +106,7 @@ async def send_correction(
             services.links,
             services.settings,
             language,
+            images,
             subject=_("Correction: {title}", title=post.title),
             note=_("This is a correction of a letter that you have received. It replaces it."),
         )
@@ -129,21 +133,41 @@ async def send_correction(
     await services.store.write(work)
 
 
-async def _look(services: Services, post_id: PostId) -> tuple[Post, Newsletter]:
-    def look(tx: Tx) -> tuple[Post, Newsletter]:
-        return posts.get_post(tx, post_id), get_newsletter(tx)
+async def _look(services: Services, post_id: PostId) -> tuple[Post, Newsletter, dict[str, Media]]:
+    def look(tx: Tx) -> tuple[Post, Newsletter, dict[str, Media]]:
+        post = posts.get_post(tx, post_id)
+        return post, get_newsletter(tx), images_shown(tx, post)
 
     try:
-        post, letter = await services.store.read(look)
+        post, letter, images = await services.store.read(look)
     except NotThere as gone:
         raise AppError(404, "There is no such letter.") from gone
     if not post.title.strip() or not post.body_markdown.strip():
         raise AppError(422, "A letter needs a title and a text.", "Write them first.")
-    return post, letter
+    return post, letter, images
 
 
-def letter_content(post: Post, letter: Newsletter, links: Links, language: str) -> LetterContent:
-    """What the mail of a post says, with footers in one language."""
+def images_shown(tx: Tx, post: Post) -> dict[str, Media]:
+    """The stored images in a post's text, by public id."""
+    return media_named(tx, images_in(post.body_markdown))
+
+
+def letter_content(
+    post: Post,
+    letter: Newsletter,
+    links: Links,
+    language: str,
+    images: Mapping[str, Media],
+) -> LetterContent:
+    """What the mail of a post says, with footers in one language.
+
+    Args:
+        post: What is sent.
+        letter: Who sends it.
+        links: Our addresses.
+        language: Of the footers.
+        images: Of `images_shown`.
+    """
     web_url = links.letter(post.slug) if post.to_web else ""
     see = words(post.language).gettext("This table is too wide for a mail: see it on the web")
     body = from_markdown(
@@ -151,6 +175,7 @@ def letter_content(post: Post, letter: Newsletter, links: Links, language: str) 
         profile="mail",
         language=post.language,
         base_url=links.base,
+        images=images,
         instead_of_wide=(see, web_url) if web_url else None,
     )
     cover = _mail_cover(post, links)
@@ -165,6 +190,7 @@ def letter_content(post: Post, letter: Newsletter, links: Links, language: str) 
         web_url=web_url,
         privacy_url=links.page("/privacy"),
         promise=promise(words(language), letter, reason=post.rhythm_reason),
+        footer_language=language,
         **cover,
     )
 
@@ -181,10 +207,10 @@ def embedding_of(html: str, links: Links, settings: Settings) -> tuple[int, str]
         Octets more for each reader, and why it cannot be, as a message id; empty if it can.
     """
     try:
-        images = images_of(html, links.media(""), settings.media)
+        found = images_of(html, links.media(""), settings.media)
     except CannotEmbed as wrong:
         return 0, wrong.words
-    return round(sum(map(len, images.values())) * _BASE64), ""
+    return round(sum(map(len, found.values())) * _BASE64), ""
 
 
 def compose_letter(
@@ -193,6 +219,7 @@ def compose_letter(
     links: Links,
     settings: Settings,
     language: str,
+    images: Mapping[str, Media],
     *,
     subject: str = "",
     note: str = "",
@@ -205,6 +232,7 @@ def compose_letter(
         links: Our addresses.
         settings: The settings.
         language: Of the footers.
+        images: Of `images_shown`.
         subject: Instead of the title.
         note: Above the title: why another mail comes.
 
@@ -212,7 +240,7 @@ def compose_letter(
         AppError: The subject or a name cannot be sent, or the letter is too long (MI-8).
         CannotEmbed: Its images cannot travel inside the mail as the founder wants.
     """
-    content = replace(letter_content(post, letter, links, language), note=note)
+    content = replace(letter_content(post, letter, links, language, images), note=note)
     html, text = render_letter(content, words(language).gettext)
     if len(html.encode()) > HTML_STOPS:
         raise AppError(
@@ -225,8 +253,8 @@ def compose_letter(
     host = settings.host.partition(":")[0]
     embedded: tuple[EmbeddedImage, ...] = ()
     if post.embeds_images:
-        images = images_of(html, links.media(""), settings.media)
-        html, embedded = embed(html, images, settings.mail_from.rpartition("@")[2])
+        found = images_of(html, links.media(""), settings.media)
+        html, embedded = embed(html, found, settings.mail_from.rpartition("@")[2])
     try:
         template = compose_issue(
             IssueLetter(
@@ -269,12 +297,12 @@ def _mail_cover(post: Post, links: Links) -> dict[str, Any]:
     image = image_of(post, links)
     if image is None or post.cover is None:
         return {}
-    fitting = [one for one in json.loads(post.cover.renditions_json) if one["width"] <= 1280]
-    chosen = fitting[0] if fitting else json.loads(post.cover.renditions_json)[-1]
-    width = min(600, chosen["width"])
+    files = [Rendition(**one) for one in json.loads(post.cover.renditions_json)]
+    chosen = file_in_mail(files)
+    width = min(MAIL_COLUMN, files[0].width)
     return {
-        "cover_url": links.media(chosen["name"]),
+        "cover_url": links.media(chosen.name),
         "cover_alt": post.cover_alt,
         "cover_width": width,
-        "cover_height": round(chosen["height"] * width / chosen["width"]),
+        "cover_height": max(1, round(chosen.height * width / chosen.width)),
     }

@@ -7,19 +7,22 @@ Sources: issue 4.9; security.md section 3.
 """
 
 import asyncio
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import httpx
 
 from federation.errors import FederationError
+from fediletter.mail.embedding import weights_of
 from fediletter.mail.letter import render_letter
 from fediletter.newsletter.html import from_markdown
 from fediletter.newsletter.preflight import Facts, Finding, find, links_of
-from fediletter.outbound.mailing import embedding_of, letter_content
+from fediletter.outbound.mailing import embedding_of, images_shown, letter_content
 from fediletter.services import Services
 from fediletter.words import words
 from storage.audiences import count_mail_readers
 from storage.followers import count_followers
+from storage.media import Media
 from storage.newsletters import Newsletter, get_newsletter
 from storage.posts import Post
 from storage.store import Tx
@@ -33,12 +36,15 @@ async def preflight(services: Services, post: Post) -> list[Finding]:
     now = services.clock.now()
     own = await services.keyring.newsletter()
 
-    def look(tx: Tx) -> tuple[Newsletter, tuple[int, int], int]:
+    def look(tx: Tx) -> tuple[Newsletter, dict[str, Media], tuple[int, int], int]:
         readers = count_mail_readers(tx, post.id, now=now)
-        return get_newsletter(tx), readers, count_followers(tx, own.id)
+        return get_newsletter(tx), images_shown(tx, post), readers, count_followers(tx, own.id)
 
-    letter, (mail_now, monthly), followers = await services.store.read(look)
-    body, mail = await asyncio.to_thread(_render, services, post, letter)
+    letter, images, (mail_now, monthly), followers = await services.store.read(look)
+    body, mail = await asyncio.to_thread(_render, services, post, letter, images)
+    weights = await asyncio.to_thread(
+        weights_of, mail, services.links.media(""), services.settings.media
+    )
     embedded, problem = 0, ""
     if post.embeds_images:
         embedded, problem = await asyncio.to_thread(
@@ -62,12 +68,15 @@ async def preflight(services: Services, post: Post) -> list[Finding]:
             followers=followers,
             embedded_bytes=embedded,
             embedding_problem=problem,
+            image_bytes=tuple(weights),
         )
     )
 
 
-def _render(services: Services, post: Post, letter: Newsletter) -> tuple[str, str]:
-    content = letter_content(post, letter, services.links, post.language)
+def _render(
+    services: Services, post: Post, letter: Newsletter, images: Mapping[str, Media]
+) -> tuple[str, str]:
+    content = letter_content(post, letter, services.links, post.language, images)
     html, _ = render_letter(content, words(post.language).gettext)
     return _web(services, post), html
 

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -23,7 +24,7 @@ from fediletter.newsletter.alerts import Alert, House, tell_founders
 from fediletter.newsletter.conversations import around
 from fediletter.newsletter.rhythm import hold_to_promise, too_near
 from fediletter.newsletter.slugs import slug_of
-from fediletter.outbound.mailing import compose_letter
+from fediletter.outbound.mailing import compose_letter, images_shown
 from fediletter.outbound.say import later_than, say
 from fediletter.outbound.topics import Announcers, announce_changes, announcers, unannounce
 from fediletter.rendering import activities
@@ -36,6 +37,7 @@ from storage import audit, fan_outs, mailings, posts
 from storage.activities import unlist
 from storage.errors import Conflict, NotThere
 from storage.ids import FounderId, PostId, TopicId
+from storage.media import Media
 from storage.newsletters import Newsletter, get_newsletter
 from storage.posts import Draft, Post
 from storage.store import Tx
@@ -299,20 +301,20 @@ def changed_meanwhile() -> AppError:
 
 
 async def _prepare(services: Services, post_id: PostId, moment: datetime, reason: str) -> _Prepared:
-    def look(tx: Tx) -> tuple[Post, Newsletter, str]:
+    def look(tx: Tx) -> tuple[Post, Newsletter, str, dict[str, Media]]:
         broken = too_near(tx, post_id, moment) is not None
         post = replace(posts.get_post(tx, post_id), rhythm_reason=reason if broken else "")
         slug = post.slug if post.revision else _final_slug(tx, post)
-        return post, get_newsletter(tx), slug
+        return post, get_newsletter(tx), slug, images_shown(tx, post)
 
     try:
-        post, letter, slug = await services.store.read(look)
+        post, letter, slug, images = await services.store.read(look)
     except NotThere as gone:
         raise AppError(404, "There is no such letter.") from gone
     if not post.title.strip() or not post.body_markdown.strip():
         raise AppError(422, "A letter needs a title and a text.", "Write them first.")
     post = replace(post, slug=slug, published_at=moment, state="published")
-    return await asyncio.to_thread(_render, post, letter, services.links, services.settings)
+    return await asyncio.to_thread(_render, post, letter, services.links, services.settings, images)
 
 
 def _final_slug(tx: Tx, post: Post) -> str:
@@ -321,14 +323,20 @@ def _final_slug(tx: Tx, post: Post) -> str:
     return post.slug if fits else posts.free_slug(tx, wanted)
 
 
-def _render(post: Post, letter: Newsletter, links: Links, settings: Settings) -> _Prepared:
+def _render(
+    post: Post,
+    letter: Newsletter,
+    links: Links,
+    settings: Settings,
+    images: Mapping[str, Media],
+) -> _Prepared:
     create = None
     if post.to_fediverse:
         create = activities.create(document_of(post, links, Around(letter)))
     templates = {}
     if post.to_email:
         for language in LANGUAGES:
-            templates[language] = compose_letter(post, letter, links, settings, language)
+            templates[language] = compose_letter(post, letter, links, settings, language, images)
     return _Prepared(post, create, templates)
 
 

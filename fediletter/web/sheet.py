@@ -4,6 +4,7 @@ Sources: issue 6.2; security.md HT-10; federation.md R14; email.md HT-17.
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html import escape
@@ -36,6 +37,7 @@ from fediletter.words import words
 from storage import posts, topics
 from storage.audiences import count_mail_readers
 from storage.errors import Conflict
+from storage.media import Media
 from storage.newsletters import Newsletter, get_newsletter
 from storage.posts import Draft, Post
 from storage.store import Tx
@@ -70,6 +72,7 @@ async def _sheet(
     status: int = 200,
     tested: bool = False,
     untested: AppError | None = None,
+    unsent: AppError | None = None,
 ) -> Response:
     """The sheet, with what was typed into `form` and is not part of the draft."""
     services = services_of(request)
@@ -83,6 +86,7 @@ async def _sheet(
             "by_topic": topics.readers_by_topic(tx),
             "topics": topics.all_topics(tx),
             "too_near": too_near(tx, post.id, now),
+            "images": mailing.images_shown(tx, post),
         }
 
     found = await services.store.read(look)
@@ -90,7 +94,7 @@ async def _sheet(
     newsletter: Newsletter = found["newsletter"]
     article = article_of(shown, services.links, newsletter)
     account = f"@{services.settings.account_user}@{services.settings.account_host}"
-    html, text = _mail_preview(request, shown, newsletter)
+    html, text = _mail_preview(request, shown, newsletter, found.pop("images"))
     return desk_page(
         request,
         "publish.html",
@@ -120,6 +124,7 @@ async def _sheet(
         dead_links=await dead_links(services, post) if "links" in request.query_params else None,
         tested=tested,
         untested=untested,
+        unsent=unsent,
         **found,
     )
 
@@ -157,16 +162,19 @@ async def publish_letter(request: Request) -> Response:
         await publishing.publish(
             services, post.id, version=seen, founder_id=founder_id, reason=reason
         )
-    except PromiseBroken as wrong:
-        return await _promise_broken(request, post, wrong, form)
+    except AppError as wrong:
+        return await _not_published(request, post, wrong, form)
     return RedirectResponse(f"/desk/letters/{post.id}/delivery", 303)
 
 
-async def _promise_broken(
-    request: Request, post: Post, wrong: PromiseBroken, form: FormData
-) -> Response:
+async def _not_published(request: Request, post: Post, wrong: AppError, form: FormData) -> Response:
+    """The sheet with its choices and the reason: at its field, or beside the button."""
     post = await services_of(request).store.read(posts.get_post, post.id)
-    return await _sheet(request, post, {"rhythm_reason": wrong.hint}, form, status=422)
+    if isinstance(wrong, PromiseBroken):
+        return await _sheet(request, post, {"rhythm_reason": wrong.hint}, form, status=422)
+    if post.state in ("published", "withdrawn"):
+        raise wrong
+    return await _sheet(request, post, {}, form, status=wrong.status, unsent=wrong)
 
 
 async def _send_test(request: Request, post: Post, form: FormData) -> Response:
@@ -185,8 +193,10 @@ async def _embedding_problems(request: Request, post: Post, draft: Draft) -> dic
     if not (draft.embeds_images and draft.to_email):
         return {}
     services = services_of(request)
-    newsletter = await services.store.read(get_newsletter)
-    html, _ = _mail_preview(request, post, newsletter)
+    newsletter, images = await services.store.read(
+        lambda tx: (get_newsletter(tx), mailing.images_shown(tx, post))
+    )
+    html, _ = _mail_preview(request, post, newsletter, images)
     _, problem = await asyncio.to_thread(
         mailing.embedding_of, html, services.links, services.settings
     )
@@ -260,8 +270,8 @@ async def _plan(request: Request, post: Post, form: FormData, version: int) -> R
     services = services_of(request)
     at = _moment(one(form, "at"))
     post = await services.store.read(posts.get_post, post.id)
-    if at is None:
-        problem = {"at": "Choose a day and an hour."}
+    if at is None or at <= services.clock.now():
+        problem = {"at": "Choose a day and an hour." if at is None else "This time has passed."}
         return await _sheet(request, post, problem, form, status=422)
     reason = reason_in(one(form, "rhythm_reason"))
     try:
@@ -273,13 +283,8 @@ async def _plan(request: Request, post: Post, form: FormData, version: int) -> R
             founder_id=session_at(request).founder.id,
             reason=reason,
         )
-    except PromiseBroken as wrong:
-        return await _promise_broken(request, post, wrong, form)
     except AppError as wrong:
-        if wrong.status != 422:
-            raise
-        problem = {"at": wrong.words}
-        return await _sheet(request, post, problem, form, status=422)
+        return await _not_published(request, post, wrong, form)
     return RedirectResponse("/desk", 303)
 
 
@@ -332,14 +337,15 @@ async def frame(request: Request) -> Response:
     """The page's text, the mail or the feed's entry, in a frame that may do nothing (HT-10)."""
     services = services_of(request)
 
-    def look(tx: Tx) -> tuple[Newsletter, Post]:
-        return get_newsletter(tx), posts.get_post(tx, post_id_of(request))
+    def look(tx: Tx) -> tuple[Newsletter, Post, dict[str, Media]]:
+        post = posts.get_post(tx, post_id_of(request))
+        return get_newsletter(tx), post, mailing.images_shown(tx, post)
 
-    newsletter, post = await services.store.read(look)
+    newsletter, post, images = await services.store.read(look)
     shown = replace(post, published_at=post.published_at or services.clock.now())
     kind = request.path_params["kind"]
     if kind == "mail":
-        html, _ = _mail_preview(request, shown, newsletter)
+        html, _ = _mail_preview(request, shown, newsletter, images)
         response = HTMLResponse(html)
     elif kind == "feed":
         response = HTMLResponse(
@@ -361,9 +367,11 @@ async def frame(request: Request) -> Response:
     return response
 
 
-def _mail_preview(request: Request, post: Post, newsletter: Newsletter) -> tuple[str, str]:
+def _mail_preview(
+    request: Request, post: Post, newsletter: Newsletter, images: Mapping[str, Media]
+) -> tuple[str, str]:
     services = services_of(request)
-    content = mailing.letter_content(post, newsletter, services.links, post.language)
+    content = mailing.letter_content(post, newsletter, services.links, post.language, images)
     html, text = render_letter(content, words(post.language).gettext)
     for place in (UNSUBSCRIBE_HERE, PREFERENCES_HERE):
         html = html.replace(place, "#")

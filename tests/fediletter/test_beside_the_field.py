@@ -3,6 +3,8 @@
 import re
 from dataclasses import replace
 
+import pytest
+
 from fediletter.outbound import publish as publishing
 from fediletter.web.drafts import typed_from
 from storage import posts
@@ -86,6 +88,28 @@ async def test_a_test_mail_that_cannot_be_sent_says_why_beside_its_button(shop):
     assert [mail for mail in shop.mailbox() if mail.to == EMAIL] == []
 
 
+@pytest.mark.rule("MI-8")
+@pytest.mark.parametrize("when", ["now", "later"])
+async def test_a_letter_that_cannot_be_mailed_says_why_beside_the_button(shop, when):
+    csrf = await shop.log_in()
+    post = await shop.draft("Du lin", TOO_LONG, topics=["Lin"])
+    form = {
+        "csrf": csrf, "version": post.version, "channels": "chosen", "to_email": "yes",
+        "window": "30", "when": when, "at": "2099-01-01T09:00", "action": "publish",
+    }  # fmt: skip
+
+    answer = await shop.post(f"/desk/letters/{post.id}/publish", **form)
+
+    assert answer.status_code == 422
+    assert re.search(r"trop longue .*\d{3}\sko", beside("p-publish", answer.text))
+    assert f'value="{when}" checked' in answer.text
+    assert 'name="at" value="2099-01-01T09:00"' in answer.text
+    assert 'name="to_web" value="yes" checked' not in answer.text
+    kept = await shop.services.store.read(posts.get_post, post.id)
+    assert (kept.state, kept.to_web, kept.to_email) == ("draft", False, True)
+    assert f'name="version" value="{kept.version}"' in answer.text
+
+
 async def test_a_sheet_that_comes_late_keeps_what_was_chosen_on_it(shop):
     csrf = await shop.log_in()
     post = await shop.draft("Du lin", "Bonjour.", topics=["Lin"])
@@ -99,6 +123,10 @@ async def test_a_sheet_that_comes_late_keeps_what_was_chosen_on_it(shop):
         assert 'name="to_email" value="yes" checked' in answer.text
         assert 'name="to_web" value="yes" checked' not in answer.text
         assert 'name="topics" value="1" checked' not in answer.text
+    form |= {"channels": "", "action": "publish"}
+    answer = await shop.post(f"/desk/letters/{post.id}/publish", **form)
+    assert answer.status_code == 409
+    assert "a changé entre-temps" in beside("p-publish", answer.text)
     assert await shop.services.store.read(posts.get_post, post.id) == post
 
 

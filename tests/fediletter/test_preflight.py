@@ -40,6 +40,7 @@ def grave(facts: Facts) -> set[tuple[str, str]]:
 
 def test_a_good_letter_has_nothing_to_repair_and_says_what_each_channel_does():
     assert grave(GOOD) == set()
+    assert grave(changed(image_bytes=(200_000,) * 5)) == set()
     notes = {one.name: one.fields for one in find(GOOD)}
     assert notes["mail"] == {"count": 3, "monthly": 1}
     assert notes["fediverse"] == {"count": 2}
@@ -69,6 +70,8 @@ def test_a_good_letter_has_nothing_to_repair_and_says_what_each_channel_does():
         ),
         ({"mail_bytes": 90_001}, "size", "warning"),
         ({"mail_bytes": 100_001}, "size", "stop"),
+        ({"image_bytes": (200_001,)}, "weight", "warning"),
+        ({"image_bytes": (190_000,) * 6}, "weight", "warning"),
         ({"has_postal_address": False}, "address", "warning"),
         ({"to_web": False, "to_fediverse": False, "to_email": False}, "channels", "stop"),
     ],

@@ -11,7 +11,7 @@ from fediletter.media.uploads import Upload, store_image
 from fediletter.newsletter.alerts import Alert, tell_founders
 from fediletter.newsletter.mailroom import DATA_WORDS, Mailroom
 from fediletter.outbound.digest import compose_digest
-from fediletter.outbound.mailing import compose_letter
+from fediletter.outbound.mailing import compose_letter, images_shown
 from fediletter.services import house_of
 from storage.media import get_media
 from storage.newsletters import get_newsletter
@@ -119,9 +119,12 @@ async def every_kind(shop, *, now=None) -> dict[str, bytes]:
         )
         shown = replace(post, language=language, published_at=now, state="published")
         world = (letter, services.links, services.settings, language)
-        _, raw = await asyncio.to_thread(compose_letter, shown, *world)
+        images = await store.read(images_shown, shown)
+        _, raw = await asyncio.to_thread(compose_letter, shown, *world, images)
         found[f"letter-{language}"] = _filled(services, raw, now)
-        test = await asyncio.to_thread(compose_letter, shown, *world, subject=f"[Test] {title}")
+        test = await asyncio.to_thread(
+            compose_letter, shown, *world, images, subject=f"[Test] {title}"
+        )
         found[f"test-{language}"] = _filled(services, test[1], now)
         other = replace(shown, title="Du cuir végétal", slug="cuir", language="fr")
         _, raw = await asyncio.to_thread(compose_digest, [shown, other], *world)

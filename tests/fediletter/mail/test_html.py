@@ -1,6 +1,7 @@
 """The HTML of a letter: what survives mail programs, in light and dark, without its style."""
 
 import re
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import html5lib
@@ -9,7 +10,10 @@ import pytest
 from fediletter.mail.letter import LetterContent, render_letter
 from fediletter.newsletter.html import from_markdown
 from fediletter.words import words
+from storage.ids import MediaId
+from storage.media import Media, Rendition
 
+BASE = "https://shop.example"
 MARKDOWN = """Bonjour **lin**, *cuir* et [l'atelier](https://a.example/?x=1&y=2).
 
 ## Un titre
@@ -35,13 +39,12 @@ _ALLOWED = set(
 )
 
 
-def letter(language="fr") -> str:
+def letter(language="fr", *, body=None, footer_language="") -> str:
     content = LetterContent(
         title="Le lin & le cuir",
         summary="Douze mètres de lin de Normandie, et ce que nous en ferons.",
-        body_html=from_markdown(
-            MARKDOWN, profile="mail", language=language, base_url="https://shop.example"
-        ),
+        body_html=body or from_markdown(MARKDOWN, profile="mail", language=language, base_url=BASE),
+        footer_language=footer_language,
         language=language,
         newsletter="Atelier",
         sender="Ana",
@@ -172,6 +175,61 @@ def test_an_image_in_the_text_is_never_wider_than_the_mail(stored, shown):
     (attrs,) = [attrs for tag, attrs in Tags(html).found if tag == "img"]
     assert attrs["width"] == shown
     assert "<em>Le premier</em>" in html
+
+
+@pytest.mark.rule("HT-13")
+def test_an_image_in_the_text_is_a_light_file_with_both_its_sides():
+    name = "0a" * 10
+    files = tuple(
+        Rendition(f"{name}-{width}.jpg", "image/jpeg", width, width // 2, octets)
+        for width, octets in ((1600, 400_000), (1200, 200_001), (960, 190_000), (480, 40_000))
+    )
+    image = Media(
+        MediaId(1), name, "image", "image/jpeg", None, 1, "", "", "", "", datetime.now(UTC), files
+    )
+
+    def shown(text):
+        body = from_markdown(
+            text, profile="mail", language="fr", base_url=BASE, images={name: image}
+        )
+        (attrs,) = [attrs for tag, attrs in Tags(letter(body=body)).found if tag == "img"][1:]
+        assert f"max-width: {attrs['width']}px" in attrs["style"]
+        return attrs["src"], attrs["width"], attrs["height"]
+
+    light = f"{BASE}/media/{name}-960.jpg"
+    assert shown(f"![Un > sac](/media/{name}-1600.jpg)") == (light, "600", "300")
+    assert shown(f"![Un sac](/media/{name}-480.jpg)") == (light, "480", "240")
+
+
+@pytest.mark.rule("HT-11")
+def test_an_image_has_no_query_by_which_its_reader_could_be_told():
+    text = f"![Un sac](/media/{'0a' * 10}-960.jpg?r=1)"
+
+    assert "<img" not in from_markdown(text, profile="mail", language="fr", base_url=BASE)
+
+
+@pytest.mark.rule("HT-4")
+@pytest.mark.rule("HT-19")
+def test_headings_go_down_by_one_and_no_further_than_the_third():
+    text = "### a\n\n###### b\n\n# c\n\n#### d\n"
+
+    body = from_markdown(text, profile="mail", language="fr", base_url=BASE)
+
+    assert re.findall(r"<(h\d)>", body) == ["h2", "h3", "h2", "h3"]
+    assert re.findall(r"</(h\d)>", body) == ["h2", "h3", "h2", "h3"]
+
+
+@pytest.mark.rule("HT-19")
+def test_a_footer_in_another_language_says_so_and_its_links_are_as_high_as_a_thumb():
+    page = letter("fr", footer_language="en")
+    footer = page.partition('class="soft footer"')[2]
+
+    assert re.search(r'<td class="soft footer" lang="en"', page)
+    assert 'footer" lang=' not in letter("fr", footer_language="fr")
+    for style in re.findall(r'<a [^>]*style="([^"]*)"', footer):
+        assert "inline-block" in style
+        assert "padding: 6px 0" in style
+        assert "line-height: 32px" in style  # 44 pixels together.
 
 
 @pytest.mark.rule("HT-18")
