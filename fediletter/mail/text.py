@@ -10,12 +10,15 @@ from html.parser import HTMLParser
 _WIDTH = 72
 _BLOCKS = frozenset({"p", "li", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "tr", "figcaption"})
 
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))  # TX-5.
 _MARKS = {
     "em": ("_", "_"),
     "i": ("_", "_"),
     "strong": ("*", "*"),
     "b": ("*", "*"),
     "sup": ("(", ")"),
+    "s": ("~~", "~~"),
+    "del": ("~~", "~~"),
 }
 
 
@@ -56,6 +59,7 @@ class _Reader(HTMLParser):
         self._link_from = 0
         self._notes: list[str] = []
         self._number = 0
+        self._bare: tuple[int, str] | None = None  # A link just ended whose words are its address.
         self._heads: list[str] = []  # Of the table at hand.
         self._cells: list[tuple[str, str]] = []  # Of its row: tag and text.
         self._marker = ""
@@ -67,6 +71,7 @@ class _Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
+        self._bare = None
         if tag in ("ul", "ol"):
             self._flush("p")
             start = values.get("start") or "1"
@@ -107,6 +112,7 @@ class _Reader(HTMLParser):
             self._inline += _MARKS.get(tag, ("", ""))[0]
 
     def handle_endtag(self, tag: str) -> None:
+        self._bare = None
         if tag in ("ul", "ol"):
             self._flush("p")
             if self._lists:
@@ -152,6 +158,15 @@ class _Reader(HTMLParser):
             self._put([line for row in rows for line in self._wrapped(row, "")])
 
     def handle_data(self, data: str) -> None:
+        if self._bare is not None and data[:1] not in (" ", "\n"):
+            # A sign behind an address would be taken for a part of it (TX-2).
+            start, address = self._bare
+            self._inline = self._inline[:start]
+            self._add_note(address)
+        self._bare = None
+        data = data.translate(_INVISIBLE)
+        if not data:
+            return
         if self._pre:
             self._inline += data
         else:
@@ -163,11 +178,20 @@ class _Reader(HTMLParser):
 
     def _end_link(self) -> None:
         words = self._inline[self._link_from :].strip()
-        if self._link and self._link != words and not self._link.startswith("mailto:"):
-            self._number += 1
-            self._notes.append(f"[{self._number}] {self._link}")
-            self._inline += f" [{self._number}]"
+        address = self._link or ""
+        if address.startswith("mailto:"):
+            address = address.removeprefix("mailto:").partition("?")[0]
+        if address.startswith("http") and address == words:
+            self._bare = self._link_from, address
+        elif address and address != words:
+            self._inline += " "
+            self._add_note(address)
         self._link = None
+
+    def _add_note(self, address: str) -> None:
+        self._number += 1
+        self._notes.append(f"[{self._number}] {address}")
+        self._inline += f"[{self._number}]"
 
     def _next_marker(self) -> str:
         depth = "  " * (len(self._lists) - 1)

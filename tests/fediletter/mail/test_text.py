@@ -51,6 +51,26 @@ def test_lines_have_at_most_seventy_two_columns_and_links_are_never_cut():
     assert not any(line.lstrip("> ").startswith(":") for line in lines)
 
 
+@pytest.mark.rule("TX-2")
+def test_no_sign_stands_behind_an_address():
+    bare = '<a href="https://lin.example/a">https://lin.example/a</a>'
+
+    assert text_of(f"<p>Voir {bare}, puis {bare}</p><p>{bare}</p>") == (
+        "Voir [1], puis https://lin.example/a\n\nhttps://lin.example/a\n\n"
+        "[1] https://lin.example/a\n"
+    )
+
+
+@pytest.mark.rule("TX-1")
+def test_where_to_write_to_and_what_is_struck_out_are_said_in_the_text_too():
+    write = '<a href="mailto:ana@lin.example?subject=Lin">écrivez-nous</a>'
+    shown = '<a href="mailto:bo@lin.example">bo@lin.example</a>'
+
+    assert text_of(f"<p>Non, <s>60</s> 50 € : {write} ou {shown}.</p>") == (
+        "Non, ~~60~~ 50 € : écrivez-nous [1] ou bo@lin.example.\n\n[1] ana@lin.example\n"
+    )
+
+
 @pytest.mark.rule("TX-3")
 def test_a_table_is_lines_of_name_and_value():
     markup = (
@@ -120,7 +140,8 @@ def test_the_page_is_a_table_of_six_hundred_with_everything_inline_and_nothing_r
 
 @pytest.mark.rule("TX-5")
 def test_the_text_holds_no_entities_and_no_invisible_characters():
-    _, text = render_letter(content(), str)
+    body = SafeHtml(MARKUP.replace("fort", "fo\u00adrt\u200b"))
+    _, text = render_letter(content(body_html=body), str)
 
     assert "&amp;" not in text
     assert "&nbsp;" not in text
