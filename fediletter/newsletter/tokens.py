@@ -21,7 +21,8 @@ _FORM = b"\x01"  # Of the token: what follows, and how it is signed.
 _KEY_BYTES = 10
 _MAC_BYTES = 16
 _TAG_MAC_BYTES = 10
-_TRAILING = re.compile(r"[.,;:!?)>\]}'\"/]+$")  # UN-10: copied along from a sentence.
+# UN-10: copied along from a sentence, or from the source of a mail, where a line ends with `=`.
+_TRAILING = re.compile(r"[.,;:!?)>\]}'\"/=]+$")
 
 
 class Tokens:

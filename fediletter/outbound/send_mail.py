@@ -6,8 +6,10 @@ Sources: email.md 11 (TR-17 to TR-24); security.md RE-4 to RE-6, EM-15, EM-17, L
 import asyncio
 import contextlib
 import logging
+import re
 from collections import deque
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 
 from sqlalchemy.exc import DBAPIError
 
@@ -230,7 +232,7 @@ class _LaneCourier:
         sender = f"bounce+{tokens.bounce(letter.id)}@{domain}"
         letters = self._sender.letters
         if letter.notice_body is not None:
-            content = letters.signed(letter.notice_body, now=now)
+            content = letters.signed(_dated(letter.notice_body, start.dated_at), now=now)
             return Envelope(letter.id, sender, letter.recipient, content)
         assert letter.mailing_id is not None  # noqa: S101 (a delivery is of a notice or a mailing)
         assert letter.key is not None and letter.epoch is not None  # noqa: S101, PT018
@@ -247,3 +249,9 @@ class _LaneCourier:
         )
         content = letters.filled(composed, values, now=now)
         return Envelope(letter.id, sender, letter.recipient, content)
+
+
+def _dated(message: bytes, at: datetime) -> bytes:
+    """A message composed when it was asked for, with the time at which it leaves (HD-1)."""
+    date = format_datetime(at).encode("ascii")
+    return re.sub(rb"\ADate: [^\r\n]*", lambda _: b"Date: " + date, message)

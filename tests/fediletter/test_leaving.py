@@ -154,7 +154,7 @@ async def test_only_an_authentic_token_is_answered_and_punctuation_is_forgiven(s
             assert answer.status_code == 404, wrong
     assert await shop.services.store.read(dump) == before
 
-    for copied in (f"{link}.", f"{link}),", f"{link}>", f"{link}/"):
+    for copied in (f"{link}.", f"{link}),", f"{link}>", f"{link}/", f"{link}="):
         answer = await shop.client.get(copied)
         assert (answer.status_code, len(answer.history)) == (200, 0), copied
 

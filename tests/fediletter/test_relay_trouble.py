@@ -5,8 +5,11 @@ import logging
 import re
 import ssl
 from datetime import timedelta
+from email import message_from_bytes
+from email.utils import parsedate_to_datetime
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 
 from fediletter.cli import cli
@@ -21,6 +24,7 @@ from storage import progress
 from storage.ids import MailingId
 from storage.lanes import mail_lane_of
 from storage.posts import post_by_slug
+from storage.schema import lane
 from tests.fediletter.mail.sink import CLOSE, HOLD, Sink
 from tests.fediletter.test_digest import Calendar
 from tests.peers.certificates import make_certificates
@@ -453,3 +457,26 @@ def test_a_letter_in_doubt_waits_longer_than_the_longest_answer():
 
     assert uncertain_again(now, hold=False) - now == timedelta(minutes=25)
     assert uncertain_again(now, hold=True) == UNCERTAIN_HELD
+
+
+@pytest.mark.rule("HD-1")
+async def test_a_mail_that_waited_for_the_relay_bears_the_time_at_which_it_leaves(tmp_path):
+    sink, clock = Sink(), Calendar()
+    async with sink.running():
+        pass  # Its port is free again.
+    smtp_url = f"smtp://127.0.0.1:{sink.port}"
+    async with running_shop(tmp_path / "shop", clock=clock, smtp_url=smtp_url) as shop:
+        await shop.client.post("/subscribe", data={"email": "ana@readers.test"})
+        await until(lambda: shop.services.store.read(has_failed))
+        async with sink.running(sink.port):
+            clock.ahead += timedelta(hours=3)
+            await until(lambda: sink.messages)
+            now = clock.now()
+
+    (_, content), *_ = sink.messages
+    left = parsedate_to_datetime(message_from_bytes(content)["Date"])
+    assert abs(now - left) < timedelta(minutes=1)
+
+
+def has_failed(tx):
+    return tx.rows(sa.select(lane.c.id).where(lane.c.failures > 0))
