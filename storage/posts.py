@@ -72,6 +72,11 @@ class Post:
     cover: Cover | None
     topics: tuple[Topic, ...]
 
+    @property
+    def public_topics(self) -> list[Topic]:
+        """Those that readers are shown; the others only choose who gets the mail."""
+        return [topic for topic in self.topics if topic.public]
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:

@@ -58,7 +58,7 @@ def atom(
         entry.updated(post.updated_at or post.published_at)
         entry.summary(post.summary or None)
         entry.content(content_of(post, links), type="html")
-        for topic in post.topics:
+        for topic in post.public_topics:
             entry.category(term=topic.slug, label=topic.name)
     octets: bytes = feed.atom_str(pretty=False)
     return octets
@@ -140,7 +140,7 @@ def _item(post: Post, links: Links) -> dict[str, Any]:
         "content_html": content_of(post, links),
         "date_published": when(post.published_at),
         "language": post.language,
-        "tags": [topic.name for topic in post.topics],
+        "tags": [topic.name for topic in post.public_topics],
     }
     if post.summary:
         item["summary"] = post.summary

@@ -181,7 +181,7 @@ def preview_of(post: Post, links: Links, newsletter: Newsletter) -> Document:
 
 def hashtags_of(post: Post, links: Links) -> list[Document]:
     """The topics of a post and its own hashtags, each once."""
-    found = {topic.hashtag: links.topic(topic.slug) for topic in post.topics if topic.public}
+    found = {topic.hashtag: links.topic(topic.slug) for topic in post.public_topics}
     known = {name.casefold() for name in found}
     for name in post.hashtags.split():
         if name.casefold() not in known:

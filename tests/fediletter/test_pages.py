@@ -7,6 +7,7 @@ import html5lib
 import pytest
 
 from fediletter.settings import LANGUAGES
+from storage.topics import all_topics
 from tests.messages import ROOT, messages
 
 
@@ -88,3 +89,22 @@ def test_every_message_has_words_in_every_language(language):
 
     assert missing == {}
     assert words(language).gettext("Save") != "Save"
+
+
+async def test_a_hidden_topic_is_named_nowhere_where_readers_read(shop):
+    csrf = await shop.log_in()
+    letter = await shop.publish("Du lin", "x", topics=["Lin", "Clients"], to_email=False)
+    topics = await shop.services.store.read(all_topics)
+    (hidden,) = [one for one in topics if one.name == "Clients"]
+
+    answer = await shop.post(
+        "/desk/topics", csrf=csrf, topic_id=str(hidden.id), name="Clients", hidden="yes"
+    )
+
+    assert answer.status_code == 303
+    for path in ("/", letter.url, "/feed.atom", "/feed.json", letter.object_id):
+        headers = {"Accept": "application/activity+json"} if path == letter.object_id else {}
+        seen = await shop.client.get(path, headers=headers)
+        assert seen.status_code == 200
+        assert re.search('Lin<|"Lin"|#lin', seen.text), path
+        assert "clients" not in seen.text.casefold(), path
