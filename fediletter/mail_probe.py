@@ -7,13 +7,16 @@ Sources: email.md 9.1, 12 (DO-8, DO-10 to DO-12).
 """
 
 import secrets
+from dataclasses import replace
 from datetime import timedelta
 from email import message_from_string, policy
+from email.message import EmailMessage
 
 from fediletter.findings import Finding
 from fediletter.mail.compose import CannotCompose, Sender, compose_plain, new_message_id
 from fediletter.mail.courier import Accepted, Envelope, Result
-from fediletter.mail_way import way_findings
+from fediletter.mail_way import last_server, signature_findings, way_findings
+from fediletter.newsletter.tokens import TEST_KEY
 from fediletter.outbound.letters import Letters
 from fediletter.services import Services
 from fediletter.words import words
@@ -52,7 +55,24 @@ async def probe_findings(services: Services) -> list[Finding]:
             return [Finding("probe", False, fact, remedy, fields)]
         await services.clock.sleep(_LOOK_SECONDS)
     came = Finding("probe", True, "A probe to our own bounce address came back.")
-    return [came, *way_findings(message_from_string(head, policy=policy.default), domain)]
+    message = message_from_string(head, policy=policy.default)
+    return [
+        came,
+        *_signed(message, domain),
+        *way_findings(message, domain, server=last_server(message)),
+    ]
+
+
+def _signed(message: EmailMessage, domain: str) -> list[Finding]:
+    """DO-12, DK-1: nothing if a signature of our domain holds the fields of one-click."""
+    signatures = signature_findings(message, domain)
+    if any(one.is_good for one in signatures):
+        return []
+    remedy = "Let the relay sign for it, or run `fediletter dkim new`."
+    if not signatures:
+        fact = "The probe came back without any signature of {domain} (DKIM)."
+        return [Finding("signature", False, fact, remedy, {"domain": domain})]
+    return [replace(one, remedy=remedy) for one in signatures]
 
 
 async def _send(services: Services, address: str, domain: str) -> str:
@@ -71,6 +91,7 @@ async def _send(services: Services, address: str, domain: str) -> str:
         )
     except CannotCompose as wrong:
         return str(wrong)
+    content = _one_click(services) + content
     letters = Letters(services)
     await letters.look_up_keys()
     courier = _One(Envelope(0, address, address, letters.signed(content, now=now)))
@@ -78,6 +99,13 @@ async def _send(services: Services, address: str, domain: str) -> str:
     if isinstance(courier.result, Accepted):
         return ""
     return courier.result.answer if courier.result else halt.reason if halt else "no answer"
+
+
+def _one_click(services: Services) -> bytes:
+    """The fields of a letter by which readers leave, of nobody's token: are they signed?"""
+    url = services.links.unsubscribe(services.tokens.unsubscribe(TEST_KEY))
+    fields = f"List-Unsubscribe: <{url}>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+    return fields.encode("ascii")
 
 
 class _One:

@@ -1,6 +1,5 @@
 """`dkim`: keys with which we sign our mail ourselves, for who runs without a relay that signs."""
 
-import re
 from collections.abc import Callable
 from email import message_from_bytes, policy
 from typing import BinaryIO
@@ -13,7 +12,7 @@ from fediletter.clock import SystemClock
 from fediletter.errors import AppError
 from fediletter.installation import open_store
 from fediletter.mail.dkim import dns_record
-from fediletter.mail_way import way_findings
+from fediletter.mail_way import noting_server, signature_findings, way_findings
 from fediletter.outbound.letters import DKIM_PURPOSE
 from fediletter.sealing import load_vault
 from fediletter.settings import Settings
@@ -136,28 +135,11 @@ def look(ctx: click.Context, file: BinaryIO) -> None:
     domain = settings_of(ctx).mail_from.rpartition("@")[2]
     message = message_from_bytes(file.read(_MESSAGE_BYTES), policy=policy.default)
     _ = words_here().gettext
-    good = False
-    for field in message.get_all("DKIM-Signature", []):
-        tags = {
-            name.strip(): re.sub(r"\s", "", value)
-            for name, _sign, value in (part.partition("=") for part in str(field).split(";"))
-        }
-        signer, names = tags.get("d", "").lower(), tags.get("h", "").lower().split(":")
-        aligned = domain == signer or domain.endswith(f".{signer}")
-        whole = {"list-unsubscribe", "list-unsubscribe-post"} <= set(names)
-        fields = {"signer": signer, "selector": tags.get("s", ""), "domain": domain}
-        if not aligned:
-            click.echo("✗ " + _("Signed by {signer}, which is not the domain {domain}.", **fields))
-        elif not whole:
-            click.echo(
-                "✗ " + _("Signed by {signer}, but the fields of one-click are not.", **fields)
-            )
-        else:
-            good = True
-            click.echo("✓ " + _("Signed by {signer} with {selector}, one-click too.", **fields))
-    for one in way_findings(message, domain):
-        click.echo("✗ " + _(one.fact, **one.fields))
-    if not good:
+    signatures = signature_findings(message, domain)
+    for one in (*signatures, *way_findings(message, domain, server=noting_server(message))):
+        mark = "!" if one.is_amber else "✓" if one.is_good else "✗"
+        click.echo(f"{mark} " + _(one.fact, **one.fields))
+    if not any(one.is_good for one in signatures):
         raise AppError(
             1,
             "No signature of this letter speaks for {domain}.",

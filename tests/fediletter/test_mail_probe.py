@@ -2,25 +2,34 @@
 
 import asyncio
 import contextlib
+import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 import sqlalchemy as sa
 from aiosmtpd.controller import Controller
 from click.testing import CliRunner
 
+from federation.keys import RsaPrivateKey
 from fediletter.cli import cli
+from fediletter.clock import SystemClock
+from fediletter.mail.dkim import dns_record
 from fediletter.mail_probe import probe_findings
 from fediletter.newsletter.tokens import Tokens
+from fediletter.outbound.letters import DKIM_PURPOSE
 from fediletter.sealing import Vault
 from fediletter.workers.timetable import Timetable
+from storage.dkim import StoredKey, add_key, use_key
 from storage.schema import bounce, delivery, probe, reply
 from tests.fediletter.mail.sink import Sink
 from tests.fediletter.test_digest import Calendar
 from tests.lmtp import hand_over, lmtp_address
 from tests.peers.postfix import running_postfix
 from tests.shop import free_port, running_shop, until
+
+NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 
 
 class Hurried(Calendar):
@@ -36,13 +45,37 @@ class Hurried(Calendar):
         await asyncio.sleep(0)
 
 
+SIGNED = b"DKIM-Signature: v=1; d=shop.test; s=a; h=from:list-unsubscribe:list-unsubscribe-post\r\n"
+TAKEN = b"Received: from relay.test by mx.shop.test with ESMTP\r\n"
+PASSED = b"Authentication-Results: mx.shop.test; spf=pass; dkim=pass; dmarc=pass\r\n"
+
+
+def noted(*fields):
+    return b"".join(b"Authentication-Results: %s\r\n" % one for one in fields)
+
+
+def received(apart):
+    return f"Received: from a by mx.shop.test; {format_datetime(NOW + apart)}\r\n".encode()
+
+
+class Still(SystemClock):
+    """Its hand does not move, so that dates can be compared."""
+
+    def now(self):
+        return NOW
+
+
+def colour_of(finding):
+    return "amber" if finding.is_amber else "green" if finding.is_good else "red"
+
+
 class Loop:
     """A relay that hands everything over to the door behind it."""
 
     def __init__(self):
         self.shop = None
         self.taken = []
-        self.top = b""  # What it writes above.
+        self.top = TAKEN + PASSED + SIGNED  # What it writes above.
         self.sender = ""  # Instead of ours.
 
     async def handle_DATA(self, _server, _session, envelope):  # noqa: N802
@@ -106,26 +139,100 @@ async def test_a_probe_comes_back_and_concerns_nobody(tmp_path):
 @pytest.mark.rule("DO-11")
 @pytest.mark.rule("DO-12")
 @pytest.mark.parametrize(
-    ("top", "sender", "said"),
+    ("top", "sender", "colour", "said"),
     [
-        (b"", "x@mailer.example", {"where": "mailer.example"}),
+        (TAKEN + PASSED + SIGNED, "x@mailer.example", "red", {"where": "mailer.example"}),
         (
-            b"Authentication-Results: mx.test; spf=fail; dkim=pass\r\n",
+            TAKEN + noted(b"mx.shop.test; spf=fail; dkim=pass; dmarc=pass") + SIGNED,
             "",
+            "red",
             {"name": "SPF", "result": "fail"},
         ),
-        (b"Received: from a by b; Tue, 24 Nov 2020 09:45:00 +0000\r\n", "", {"minutes"}),
+        # A field for each program of the server; whose domain may stand for its name.
+        (
+            TAKEN
+            + noted(b"mx.shop.test 1; spf=pass", b"shop.test; dkim=none", b"shop.test; dmarc=pass")
+            + SIGNED,
+            "",
+            "red",
+            {"name": "DKIM", "result": "none"},
+        ),
+        # What others wrote is not ours, wherever it stands.
+        (
+            noted(b"relay.test; spf=fail; dkim=fail") + TAKEN + PASSED + SIGNED,
+            "",
+            None,
+            {},
+        ),
+        (
+            TAKEN + noted(b"relay.test; spf=pass; dkim=pass; dmarc=pass") + SIGNED,
+            "",
+            "amber",
+            {"names": "SPF, DKIM, DMARC"},
+        ),
+        # One of several signatures is enough; what a comment says is not a result.
+        (
+            TAKEN
+            + noted(b"mx.shop.test; dkim=neutral (dkim=fail); dkim=pass; spf=pass; dmarc=pass")
+            + SIGNED,
+            "",
+            None,
+            {},
+        ),
+        (TAKEN + PASSED, "", "red", {"domain": "shop.test"}),
+        (
+            TAKEN
+            + PASSED
+            + b"DKIM-Signature: v=1; d=shop.test; s=a; h=from:to:list-unsubscribe\r\n",
+            "",
+            "red",
+            {"signer": "shop.test", "selector": "a", "domain": "shop.test"},
+        ),
+        (
+            TAKEN + PASSED + SIGNED.replace(b"shop.test", b"relay.test"),
+            "",
+            "red",
+            {"signer": "relay.test", "selector": "a", "domain": "shop.test"},
+        ),
+        (received(timedelta(seconds=25)) + PASSED + SIGNED, "", None, {}),
+        (received(timedelta(seconds=-40)) + PASSED + SIGNED, "", "amber", {"seconds": "40"}),
+        (received(timedelta(minutes=5)) + PASSED + SIGNED, "", "amber", {"seconds": "300"}),
+        (received(timedelta(minutes=5, seconds=20)) + PASSED + SIGNED, "", "red", {"minutes": "5"}),
     ],
 )
-async def test_a_probe_tells_what_its_way_did_to_it(tmp_path, top, sender, said):
+async def test_a_probe_tells_what_its_way_did_to_it(tmp_path, top, sender, colour, said):
     async with looped(tmp_path) as (shop, loop):
         loop.top, loop.sender = top, sender
-        came, changed = await probe_findings(shop.services)
+        services = replace(shop.services, clock=Still())
+        came, *changed = await probe_findings(services)
 
     assert (came.name, came.is_good) == ("probe", True)
-    assert (changed.is_good, bool(changed.remedy)) == (False, True)
-    assert set(changed.fields) == set(said)
-    assert not isinstance(said, dict) or changed.fields == said
+    assert [colour_of(one) for one in changed] == ([colour] if colour else [])
+    assert [one.fields for one in changed] == ([said] if said else [])
+    assert all(one.remedy for one in changed)
+
+
+@pytest.mark.rule("DO-12")
+async def test_a_probe_has_the_fields_of_one_click_and_our_own_keys_sign_them(tmp_path):
+    async with looped(tmp_path) as (shop, loop):
+        key = RsaPrivateKey.generate()
+        sealed = shop.services.vault.seal(key.to_bytes(), DKIM_PURPOSE)
+        stored = StoredKey("a", "rsa", dns_record(key), sealed)
+
+        def use(tx):
+            add_key(tx, stored, now=NOW)
+            use_key(tx, "a", now=NOW)
+
+        await shop.services.store.write(use)
+        loop.top = TAKEN + PASSED
+        found = await probe_findings(shop.services)
+        (sent,) = loop.taken
+        url = re.search(rb"List-Unsubscribe: <(.*?)>", sent.content)[1].decode()
+        page = await shop.client.post(url, content=b"List-Unsubscribe=One-Click")
+
+    assert [one.name for one in found] == ["probe"]
+    assert b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" in sent.content
+    assert page.status_code == 200
 
 
 @pytest.mark.rule("DO-10")
@@ -234,8 +341,9 @@ async def test_a_probe_goes_round_through_postfix(tmp_path):
         running_postfix(door, free_port()) as postfix,
         running_shop(tmp_path / "shop", smtp_url=postfix.url, lmtp=door) as shop,
     ):
-        (found,) = await probe_findings(shop.services)
+        found, unsigned, *_ = await probe_findings(shop.services)
 
         assert found.is_good
+        assert (unsigned.name, unsigned.is_good) == ("signature", False)  # By nobody, here.
         await until(lambda: counted(shop))
         assert await kept(shop) == [0, 0, 0]
