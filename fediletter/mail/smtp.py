@@ -327,7 +327,8 @@ class Session:
                 self._write(command)
             replies.append(await self._reply(seconds))
             if replies[-1].code == 421:  # It hangs up: no other answer will come.
-                return Halt(str(replies[-1]))
+                # After good work it wants another connection; at once, it wants to be left alone.
+                return (_NewSession if self._carried else Halt)(str(replies[-1]))
         mail, rcpt, data = replies
         if mail.is_good and rcpt.is_good and data.code == 354:
             self._in_data = True

@@ -262,13 +262,31 @@ async def test_a_relay_that_hangs_up_on_the_first_envelope_is_left_alone(extensi
 @pytest.mark.rule("TR-4")
 @pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA"])
 @BOTH_WAYS
-async def test_421_in_an_envelope_ends_the_session_and_fails_nobody(extensions, step):
+async def test_421_after_a_message_asks_for_a_new_connection_and_fails_nobody(extensions, step):
     sink = Sink({(step, 2): "421 4.7.0 too many"}, extensions=extensions)
 
     courier, halt = await deliver(sink)
 
+    assert halt is None
+    assert [(to, type(result)) for to, result in courier.results] == [
+        (ANA, Accepted), (BO, Accepted), (CLO, Accepted),
+    ]  # fmt: skip
+    assert sink.connections == 2
+
+
+@pytest.mark.rule("TR-4")
+@pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA"])
+@BOTH_WAYS
+async def test_421_at_once_is_a_relay_that_wants_to_be_left_alone(extensions, step):
+    sink = Sink(
+        {(step, 1): "421 4.7.0 too many", (step, 2): "421 4.7.0 too many"}, extensions=extensions
+    )
+
+    courier, halt = await deliver(sink)
+
     assert halt == Halt("421 4.7.0 too many")
-    assert [to for to, _ in courier.results] == [ANA]
+    assert courier.results == []
+    assert sink.connections == 1
 
 
 @pytest.mark.rule("TR-3")
