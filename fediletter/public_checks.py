@@ -103,7 +103,9 @@ async def _certificate(base_url: str, clock: Clock) -> list[Finding]:
 
 async def _security_txt(services: Services) -> Finding:
     """DO-16: where to report a hole, and not out of date (RFC 9116)."""
-    remedy = "Let the proxy serve one there: RFC 9116 needs the lines Contact: and Expires:."
+    remedy = (
+        "Let the proxy hand /.well-known/ on to fediletter, which serves one; or serve your own."
+    )
     text = await _text(services.network.from_outside(), services.links.page(
         "/.well-known/security.txt"))  # fmt: skip
     if text is None or not re.search(r"(?im)^contact:\s*\S", text):

@@ -8,7 +8,8 @@ Sources: federation.md 3.4, 5.4; security.md 6.1; interface.md section 4; perfor
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
@@ -18,6 +19,7 @@ from fediletter.newsletter.html import PAGE_SIZES, SafeHtml, from_markdown, imag
 from fediletter.rendering.actor import is_link, profile_fields
 from fediletter.rendering.objects import image_of, when
 from fediletter.rendering.structured import card_description, card_title, in_script, structured_of
+from fediletter.settings import LANGUAGES
 from fediletter.web.context import STATIC, page, services_of
 from fediletter.web.forms import cursor
 from fediletter.web.kept import kept
@@ -31,6 +33,8 @@ from storage.posts import Post
 from storage.store import Tx
 from storage.topics import Topic, all_topics, get_topic, topic_by_slug, topic_names
 
+SECURITY_TXT = "/.well-known/security.txt"
+_SECURITY_TXT_GOOD_FOR = timedelta(days=180)  # Less than a year (RFC 9116 §2.5.5).
 _ARCHIVE_PAGE = 20
 _REPLIES_PAGE = 25  # Light enough for a phone on a train (30 kB a page).
 
@@ -234,6 +238,23 @@ async def robots(_request: Request) -> Response:
     """Everybody may read; the desk and people's links are nobody's business."""
     lines = ["User-agent: *", "Disallow: /desk", "Disallow: /confirm/", "Disallow: /preferences/"]
     return PlainTextResponse("\n".join([*lines, "Disallow: /unsubscribe/", ""]))
+
+
+async def security_txt(request: Request) -> Response:
+    """Where to report a hole (RFC 9116): where the founders read what readers answer.
+
+    Whoever gets it reads it today, so its date is always half a year ahead.
+    """
+    services = services_of(request)
+    newsletter = await services.store.read(get_newsletter)
+    expires = (services.clock.now() + _SECURITY_TXT_GOOD_FOR).replace(microsecond=0)
+    lines = [
+        f"Contact: mailto:{quote(newsletter.reply_to or services.settings.mail_from, safe='@')}",
+        f"Expires: {expires.isoformat().replace('+00:00', 'Z')}",
+        f"Preferred-Languages: {', '.join(LANGUAGES)}",
+        f"Canonical: {services.links.page(SECURITY_TXT)}",
+    ]
+    return PlainTextResponse("\n".join([*lines, ""]))
 
 
 async def favicon(_request: Request) -> Response:

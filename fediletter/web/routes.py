@@ -75,6 +75,7 @@ ROUTES: list[BaseRoute] = [
     Route("/agenda/vote", agenda.send_ballot, methods=["POST"]),
     Route("/privacy", pages.privacy),
     Route("/robots.txt", pages.robots),
+    Route(pages.SECURITY_TXT, pages.security_txt),
     Route("/favicon.ico", pages.favicon),
     Route("/media/{name}", media.media),
     Route("/static/{name}", media.static),

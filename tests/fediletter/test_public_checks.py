@@ -1,6 +1,7 @@
 """The doctor from outside: one-click, certificate, security.txt; and a letter that came."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from email import message_from_bytes, policy
 
 import httpx
@@ -10,6 +11,7 @@ from federation.network import Network, NetworkPolicy
 from fediletter.mail_way import noting_server, way_findings
 from fediletter.public_checks import public_findings
 from fediletter.words import words
+from storage.newsletters import update_newsletter
 from tests.fediletter.mail.test_dkim import signed_issue
 from tests.fediletter.test_mail_checks import colour
 from tests.peers.certificates import make_certificates
@@ -25,7 +27,7 @@ async def test_one_click_is_tried_through_the_public_address(shop):
     found = {one.name: one for one in await public_findings(shop.services)}
 
     assert colour(found["one-click"]) == "green"
-    assert colour(found["security.txt"]) == "amber"
+    assert colour(found["security.txt"]) == "green"
     assert "https" not in found
 
 
@@ -65,6 +67,25 @@ async def test_a_certificate_that_ends_soon_is_red(tmp_path, monkeypatch):
         monkeypatch.delenv("SSL_CERT_FILE")
         found = {one.name: one for one in await public_findings(shop.services)}
         assert colour(found["https"]) == "red"  # Nobody vouches for it.
+
+
+@pytest.mark.rule("DO-16")
+@pytest.mark.parametrize("reply_to", ["", "ana+%shop@answers.test"])
+async def test_security_txt_names_where_the_founders_read_and_does_not_expire(shop, reply_to):
+    await shop.services.store.write(update_newsletter, reply_to=reply_to)
+    now = shop.services.clock.now()
+
+    answer = await shop.client.get("/.well-known/security.txt")
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    contact, expires, languages, canonical = answer.text.splitlines()
+    address = reply_to.replace("%", "%25").replace("+", "%2B")
+    assert contact == f"Contact: mailto:{address or shop.settings.mail_from}"
+    ahead = datetime.fromisoformat(expires.removeprefix("Expires: ")) - now
+    assert timedelta(days=179) < ahead < timedelta(days=365)
+    assert languages == "Preferred-Languages: en, fr"
+    assert canonical == f"Canonical: {shop.base_url}/.well-known/security.txt"
 
 
 @pytest.mark.rule("DO-16")
