@@ -185,7 +185,7 @@ def look_up_confirmation(
     """What a confirmation link stands for; changes nothing.
 
     Raises:
-        AppError: The link is none of ours (404) or has expired (410).
+        AppError: The link is none of ours (404); it has expired, or who used it has left (410).
     """
     found = subscribers.find_confirmation(tx, tokens.hash_secret(tokens.trimmed(token)))
     if found is None:
@@ -200,7 +200,12 @@ def look_up_confirmation(
             "This link has expired.",
             "Links work for three days. Enter your address and we will send a new one.",
         )
-    return subscribers.get_subscriber(tx, found.subscriber_id), found
+    person = subscribers.get_subscriber(tx, found.subscriber_id)
+    if found.used_at is not None and person.state == "left":
+        raise AppError(
+            410, "You have left these letters.", "Enter your address if you want them again."
+        )
+    return person, found
 
 
 def confirm(

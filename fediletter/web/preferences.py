@@ -15,6 +15,7 @@ from fediletter.mail.addresses import BadAddress, mask, parse_international
 from fediletter.newsletter import own_data, wording
 from fediletter.newsletter import subscribers as rules
 from fediletter.newsletter.mailroom import Mailroom
+from fediletter.newsletter.tokens import TEST_KEY
 from fediletter.outbound import handles
 from fediletter.settings import LANGUAGES
 from fediletter.web.context import page, services_of
@@ -169,6 +170,8 @@ async def chooser(request: Request) -> tuple[Subscriber, int]:
     """
     services = services_of(request)
     found = services.tokens.read_preferences(request.path_params["token"])
+    if found is not None and found[0] == TEST_KEY:
+        raise AppError(200, "This link is of a test letter: it belongs to no reader.")  # HD-23
     person = (
         None
         if found is None

@@ -313,3 +313,17 @@ async def test_the_silent_are_asked_once_and_let_go_and_who_says_yes_stays(shop)
     assert gone == 1
     assert (await person(shop, "ana@example.org")).state == "left"
     assert (await person(shop, "bo@example.org")).state == "active"
+
+
+async def test_a_used_link_of_somebody_who_has_left_promises_no_letter(shop):
+    await shop.client.post("/subscribe", data={"email": "ana@example.org"})
+    link = link_in((await shop.mail_to("ana@example.org"))[0].text, "confirm")
+    await shop.post(link)
+    assert (await shop.client.get(link)).status_code == 200
+    await settled(shop)
+    await shop.client.post(await unsubscribe_link(shop, "ana@example.org"))
+
+    for answer in (await shop.client.get(link), await shop.post(link)):
+        assert answer.status_code == 410
+        assert "Vous avez quitté ces lettres" in answer.text
+    assert (await person(shop, "ana@example.org")).state == "left"

@@ -57,6 +57,14 @@ async def test_a_founder_gets_a_test_whose_links_belong_to_nobody(shop):
     assert "lettre d’essai" in (await shop.client.get(link)).text
     click = await shop.client.post(link, data={"List-Unsubscribe": "One-Click"})
     assert click.status_code == 200
+    link = re.search(r"/preferences/[\w-]+", mail.text)[0]
+    for answer in (
+        await shop.client.get(link),
+        await shop.post(link, rhythm="monthly"),
+        await shop.client.get(f"{link}/agenda"),
+    ):
+        assert answer.status_code == 200
+        assert "lettre d’essai" in answer.text
     assert await shop.services.store.read(dump) == before
     assert mails(shop, ANA) == []
     assert (await get(shop, post.slug)).state == "draft"
