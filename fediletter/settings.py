@@ -31,8 +31,9 @@ RESERVED_NAMES = frozenset({"inbox", "act", "instance"})  # Paths below /ap/.
 _SPAN = re.compile(r"(\d{1,6})(ms|s|m|h)?")
 _UNITS = {"ms": 0.001, None: 1, "s": 1, "m": 60, "h": 3600}
 _PUBLIC_MAILBOXES = re.compile(  # ID-1: domains that we cannot align with.
-    r"(gmail|googlemail|icloud|me|aol)\.com|(yahoo|outlook|hotmail|live|msn|gmx)\.[a-z.]+"
-    r"|(orange|wanadoo|free|sfr)\.fr|laposte\.net|web\.de|proton\.me"
+    r"(gmail|googlemail|icloud|me|mac|aol|ymail|protonmail)\.com|(proton|pm)\.me|web\.de"
+    r"|(yahoo|outlook|hotmail|live|msn|gmx)\.((com?\.)?[a-z]{2}|com|net)"
+    r"|(orange|wanadoo|free|sfr|neuf|bbox)\.fr|laposte\.net"
 )
 
 

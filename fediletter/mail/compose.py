@@ -280,6 +280,9 @@ def _cut(text: str, longest: int) -> str:
 def _belongs_before(text: str, at: int) -> bool:
     kind = unicodedata.category(text[at])
     is_modifier = "\U0001f3fb" <= text[at] <= "\U0001f3ff"  # Tones of skin.
+    flags = re.search("[\U0001f1e6-\U0001f1ff]*$", text[:at])  # Two signs make one.
+    if flags and len(flags[0]) % 2 and "\U0001f1e6" <= text[at] <= "\U0001f1ff":
+        return True
     return kind in ("Mn", "Me", "Mc") or is_modifier or _JOINER in text[at - 1 : at + 1]
 
 

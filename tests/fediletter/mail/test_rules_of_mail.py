@@ -241,12 +241,20 @@ async def test_no_box_of_the_form_is_ticked_and_what_is_agreed_to_stands_there(s
     "domain",
     ["gmail.com", "googlemail.com", "yahoo.fr", "outlook.com", "hotmail.fr", "icloud.com",
      "orange.fr", "wanadoo.fr", "free.fr", "sfr.fr", "laposte.net", "gmx.de", "web.de",
-     "proton.me", "GMAIL.com"],
+     "proton.me", "GMAIL.com", "yahoo.co.uk", "hotmail.com.br", "protonmail.com", "gmx.net"],
 )  # fmt: skip
 def test_nobody_writes_from_a_mailbox_of_a_provider(tmp_path, domain):
     with pytest.raises(SettingsError) as refused:
         load({"FEDILETTER_MAIL_FROM": f"shop@{domain}"}, data=tmp_path)
     assert f"from {domain.lower()}" in str(refused.value.fields).lower()
+
+
+@pytest.mark.rule("ID-1")
+@pytest.mark.parametrize("domain", ["live.atelier.fr", "outlook.shop.example", "free.atelier.fr"])
+def test_a_domain_of_ones_own_may_begin_like_a_provider(tmp_path, domain):
+    assert load({"FEDILETTER_MAIL_FROM": f"shop@{domain}"}, data=tmp_path).mail_from.endswith(
+        domain
+    )
 
 
 @pytest.mark.rule("TR-15")
