@@ -42,6 +42,7 @@ class Alert:
     subject: str
     text: str
     fields: dict[str, object]
+    path: str = "/desk/mail"  # Where it is found.
 
 
 def tell_founders(tx: Tx, alert: Alert, house: House, *, now: datetime) -> None:
@@ -60,7 +61,7 @@ def tell_founders(tx: Tx, alert: Alert, house: House, *, now: datetime) -> None:
         text = "\n\n".join(
             (
                 _(alert.text, **alert.fields),
-                _("You find it at the desk:") + "\n" + house.links.page("/desk/mail"),
+                _("You find it at the desk:") + "\n" + house.links.page(alert.path),
             )
         )
         message_id = new_message_id(house.mail_from.rpartition("@")[2])

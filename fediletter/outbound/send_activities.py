@@ -17,10 +17,11 @@ from sqlalchemy.exc import DBAPIError
 from federation.delivery import Delivered, Gone, Outcome, Parcel, Refused, Scheme, TryLater, deliver
 from federation.network import Client
 from fediletter.limits import BLOCKING_US
+from fediletter.newsletter.alerts import Alert, tell_founders
 from fediletter.outbound.backoff import activity_again, rest_of
 from fediletter.outbound.look_again import look_again
 from fediletter.outbound.settler import Settler
-from fediletter.services import Services
+from fediletter.services import Services, house_of
 from storage.ids import ActivityId, ActorId, LaneId
 from storage.lanes import refused_lately
 from storage.leases import Again, Claim, Ended, Errand, Report, Result, activity_parcels
@@ -28,6 +29,7 @@ from storage.times import from_ms
 
 _ROUNDS = 10  # Batches over one connection before other lanes get the slot.
 _REFUSED = 3  # Signatures not accepted: our key or clock is wrong, or theirs (federation.md 6).
+_NOT_OURS = "does not accept our signature"
 _BLOCKED = 403
 _ITS_FAULT = 500
 _BREAKS = 5  # Errors of its own in a row, then the host rests half an hour, and one is tried.
@@ -101,7 +103,10 @@ class ActivitySender:
                 trouble = outcome.reason
             if isinstance(outcome, Gone):
                 await look_again(self._services, errand)
-            results.append(_result(errand, outcome, now))
+            result = _result(errand, outcome, now)
+            if isinstance(result, Ended) and result.answer == _NOT_OURS:
+                await self._warn(claim, now)
+            results.append(result)
             if isinstance(outcome, Delivered):
                 refused = set()
             elif isinstance(outcome, Refused) and outcome.status == _BLOCKED:
@@ -122,6 +127,22 @@ class ActivitySender:
             scheme=used if answered else None,
             go_on=not is_last and bool(errands),
         )
+
+    async def _warn(self, claim: Claim, now: datetime) -> None:
+        """The key or the clock is wrong, ours or theirs: the founders hear of it once a day."""
+        alert = Alert(
+            "signatures",
+            "A server does not accept our signature",
+            "{host} refused letters three times because of their signature. If more servers do, "
+            "look whether the clock of this machine is right and whether they can read {actor}.",
+            {
+                "host": claim.key.partition(":")[2],
+                "actor": self._services.links.actor(self._services.settings.account_user),
+            },
+            "/desk/audit",
+        )
+        house = house_of(self._services)
+        await self._services.store.write(tell_founders, alert, house, now=now)
 
     def _rest_after(self, claim: Claim, outcome: Outcome) -> timedelta | None:
         """How long the whole host rests; None if it need not."""
@@ -152,7 +173,7 @@ def _result(errand: Errand, outcome: Outcome, now: datetime) -> Result:
         case Delivered():
             return Ended(errand.id, "delivered", f"answered {outcome.status}")
         case TryLater(status=401) if errand.attempts + 1 >= _REFUSED:
-            return Ended(errand.id, "failed", "does not accept our signature")
+            return Ended(errand.id, "failed", _NOT_OURS)
         case TryLater():
             at = activity_again(
                 errand.attempts + 1,

@@ -14,7 +14,7 @@ from tests.hostile.siege import besieged
 from tests.shop import until
 
 
-class _Turned(SystemClock):
+class Turned(SystemClock):
     """The machine's clock, some days ahead."""
 
     ahead = timedelta(0)
@@ -25,7 +25,7 @@ class _Turned(SystemClock):
 
 @pytest.mark.rule("D06")
 async def test_a_host_that_fails_on_seven_days_is_probed_once_a_day_until_it_speaks(tmp_path):
-    clock = _Turned()
+    clock = Turned()
     async with besieged(tmp_path, clock=clock) as siege:
         ana = siege.somebody()
         await siege.send(ana, siege.follow(ana))
@@ -90,7 +90,7 @@ async def test_a_host_that_fails_on_seven_days_is_probed_once_a_day_until_it_spe
 
 @pytest.mark.rule("D06")
 async def test_a_host_with_five_errors_in_a_row_rests_as_a_whole_then_one_is_tried(tmp_path):
-    clock = _Turned()
+    clock = Turned()
     async with besieged(tmp_path, clock=clock) as siege:
         ana = siege.somebody()
         await siege.send(ana, siege.follow(ana))
