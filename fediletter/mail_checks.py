@@ -27,6 +27,7 @@ from fediletter.services import Services
 from fediletter.settings import Settings
 from storage.dkim import StoredKey, keys_in_use
 from storage.newsletters import get_newsletter
+from storage.subscribers import any_beyond_ascii
 
 _LOOK_UPS, _MANY_LOOK_UPS, _VOID = 10, 8, 2  # RFC 7208 §4.6.4
 
@@ -47,7 +48,8 @@ async def mail_findings(
         path = settings.smtp_url.removeprefix("maildir:")
         return [Finding("mail", True, caught, fields={"path": path})]
     relays = [one for one in relays_from_urls(settings.smtp_url) if one is not None]
-    found = [one for relay in relays for one in await _relay(relay, settings)]
+    found = [one for relay in relays for one in await _relay(relay)]
+    found += await _beyond_ascii(services, found)
     found += await _sample(services)
     keys = await services.store.read(keys_in_use)
     asker = names or Dns()
@@ -81,7 +83,7 @@ async def mail_findings(
     return found
 
 
-async def _relay(relay: Relay, settings: Settings) -> list[Finding]:
+async def _relay(relay: Relay) -> list[Finding]:
     """DO-9: connect, secure, log in, and what it can."""
     fields: dict[str, object] = {"host": f"{relay.host}:{relay.port}"}
     try:
@@ -122,14 +124,26 @@ async def _relay(relay: Relay, settings: Settings) -> list[Finding]:
                 is_amber=True,
             )
         )
-    if settings.international_addresses and "SMTPUTF8" not in offered:
-        fact = (
-            "The relay at {host} takes no letters beyond ASCII before the @ (SMTPUTF8): readers "
-            "with such an address get nothing."
-        )
-        remedy = "Let it offer SMTPUTF8, or set FEDILETTER_INTERNATIONAL_ADDRESSES to no."
-        found.append(Finding("smtputf8", False, fact, remedy, fields))
     return found
+
+
+async def _beyond_ascii(services: Services, relays: list[Finding]) -> list[Finding]:
+    """TR-25: whom the form lets in, or let in before, can be reached over each relay."""
+    is_open = services.settings.international_addresses
+    if not is_open and not await services.store.read(any_beyond_ascii):
+        return []
+    fact = (
+        "The relay at {host} takes no letters beyond ASCII before the @ (SMTPUTF8): readers "
+        "with such an address get nothing."
+    )
+    remedy = "Let it offer SMTPUTF8, or set FEDILETTER_INTERNATIONAL_ADDRESSES to no."
+    if not is_open:
+        remedy = "Let it offer SMTPUTF8, or take another relay: there are such readers."
+    return [
+        Finding("smtputf8", False, fact, remedy, {"host": one.fields["host"]})
+        for one in relays
+        if "offered" in one.fields and "SMTPUTF8" not in one.fields["offered"].split(", ")
+    ]
 
 
 async def _sample(services: Services) -> list[Finding]:
@@ -314,6 +328,15 @@ async def _mx(names: Dns, domain: str) -> list[Finding]:
     return [Finding("mx", True, "{domain} takes mail.", fields=fields)]
 
 
+def _is_generic(name: str, address: str) -> bool:
+    """Whether a name spells the address, in any order: `static.7.2.0.192.provider.example`."""
+    is_new = ":" in address
+    exploded = ipaddress.ip_address(address).exploded
+    parts = [one.lstrip("0") or "0" for one in exploded.split(":" if is_new else ".")]
+    spelt = [one.lstrip("0") or "0" for one in re.findall(r"[0-9a-f]+" if is_new else r"\d+", name)]
+    return all(spelt.count(one) >= parts.count(one) for one in parts if one != "0" or not is_new)
+
+
 async def _ptr(names: Dns, settings: Settings, ehlo_name: str) -> list[Finding]:
     """DO-4: our own server's address has a name, and the name has the address."""
     host = urlsplit(settings.base_url).hostname or ""
@@ -330,5 +353,9 @@ async def _ptr(names: Dns, settings: Settings, ehlo_name: str) -> list[Finding]:
             fact = "{address} is called {name}, but the server greets as {host}."
             remedy = "Give both the same name."
             fields["name"] = confirmed[0]
+            return [Finding("ptr", True, fact, remedy, fields, is_amber=True)]
+        if _is_generic(ehlo_name.lower(), address):
+            fact = "{address} is called {host}, as its provider numbers its hosts."
+            remedy = "Give it a name of your own, at your provider and in your mail server."
             return [Finding("ptr", True, fact, remedy, fields, is_amber=True)]
     return []

@@ -74,6 +74,15 @@ def _read(row: tuple[Any, ...] | None) -> Subscriber | None:
     return Subscriber(**values | {"key": bytes(values["key"])})
 
 
+def any_beyond_ascii(tx: Tx) -> bool:
+    """Whether somebody who gets letters has an address with more than ASCII in it."""
+    octets = sa.func.length(sa.cast(subscriber.c.email, sa.LargeBinary))
+    query = sa.select(subscriber.c.id).where(
+        subscriber.c.state == "active", octets > sa.func.length(subscriber.c.email)
+    )
+    return tx.scalar(query.limit(1)) is not None
+
+
 def find_subscriber(tx: Tx, identity: str) -> Subscriber | None:
     """The subscriber of an address, in whatever state."""
     return _read(tx.row(_SELECT.where(subscriber.c.identity == identity)))

@@ -119,7 +119,10 @@ class _SpfWalk:
             elif found[2].lower() == "all":
                 end = (found[1] or "+") + "all"
             else:
+                before = len(self.networks)
                 await self._mechanism(found[2].lower(), (found[3] or "").lstrip(":"), domain)
+                if found[1] not in ("", "+"):  # What it names is not permitted.
+                    del self.networks[before:]
         if redirect and not end:
             return await self._include(redirect)
         return end
@@ -133,7 +136,7 @@ class _SpfWalk:
         elif name == "include":
             await self._include(value)
         else:
-            await self._hosts(name, value.partition("/")[0] or domain)
+            await self._hosts(name, value, domain)
 
     async def _include(self, domain: str) -> str:
         self.look_ups += 1
@@ -145,8 +148,11 @@ class _SpfWalk:
             return ""
         return await self.read(texts[0], domain)
 
-    async def _hosts(self, name: str, domain: str) -> None:
+    async def _hosts(self, name: str, value: str, otherwise: str) -> None:
+        """Addresses of hosts, each with its neighbours where a length is given (§5.3, §5.4)."""
         self.look_ups += 1
+        host, *lengths = re.split(r"//?", value)
+        domain = host or otherwise
         if self.look_ups > 20 or name in ("exists", "ptr"):
             return
         hosts = await self._names.mx(domain) if name == "mx" else [domain]
@@ -154,7 +160,15 @@ class _SpfWalk:
             one for host in hosts[:10] if host for one in await self._names.addresses(host)
         ]
         self.void += not addresses
-        self.networks += addresses
+        wide = dict(zip(re.findall(r"//?", value), lengths, strict=True))
+        for one in addresses:
+            length = wide.get("//" if ":" in one else "/")
+            try:
+                self.networks.append(
+                    str(ipaddress.ip_network(f"{one}/{length}", strict=False)) if length else one
+                )
+            except ValueError:
+                self.problem = self.problem or f"{name}:{value}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,6 +182,8 @@ def _judge(diagnostic: str, status: str | None, prose: str) -> Verdict:
     named = ".".join(codes[0]) if codes else status
     platform = _of_platform(evidence)
     plain = _plain(evidence)
+    if platform == GONE:  # Only held for a while, unless a code says so too.
+        return Verdict(GONE, named, any(_of_code(c, int(s), int(d))[1] for c, s, d in codes))
     by_words = platform or _words_that_beat(plain)
     if by_words is not None:
         return Verdict(by_words, named)
@@ -275,13 +277,14 @@ def _of_platform(evidence: str) -> str | None:
         return None
     number = int(found[1])
     for numbers, kind in (
+        (said.PLATFORM_GONE, GONE),
         (said.PLATFORM_POLICY, POLICY),
         (said.PLATFORM_LATER, LATER),
         (said.PLATFORM_CONTENT, CONTENT),
     ):
         if number in numbers:
             return kind
-    return None  # 416 is `gone`: the words beside it say so, and a code where there is one.
+    return None
 
 
 def _words_that_beat(plain: str) -> str | None:

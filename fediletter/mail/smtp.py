@@ -34,6 +34,7 @@ from fediletter.mail.courier import (
 )
 from fediletter.mail.login import REFUSED, NoLogin, login
 from fediletter.mail.relay import Relay
+from fediletter.mail.reports import FULL, INACTIVE, judge_answer
 
 _LINE_BYTES = 8 << 10
 _REPLY_BYTES = 64 << 10
@@ -349,7 +350,10 @@ class Session:
         if not rcpt.is_good:
             is_later = rcpt.code < 500 or rcpt.code == 552
             return Later(str(rcpt)) if is_later else Failed(str(rcpt), at_rcpt=True)
-        return Later(str(data)) if data.code < 500 else Failed(str(data), is_ours=True)
+        if data.code < 500:
+            return Later(str(data))
+        said = judge_answer(str(data), at_rcpt=False)  # By a code: the words are mostly of us.
+        return Failed(str(data), is_ours=not (said.certain or said.kind in (INACTIVE, FULL)))
 
     def _lines(self, envelope: Envelope) -> tuple[bytes, bytes, bytes]:
         """MAIL, RCPT and DATA, with the parameters that the relay offers (BO-11, TR-25)."""

@@ -12,13 +12,14 @@ from federation.network import Network, NetworkPolicy
 from fediletter.cli import cli
 from fediletter.mail import dns as door
 from fediletter.mail.dns import dmarc_of, spf_of
-from fediletter.mail_checks import mail_findings
+from fediletter.mail_checks import _is_generic, mail_findings
 from fediletter.words import words
 from storage import dkim
 from storage.schema import newsletter
 from tests.fediletter.mail.names import names
 from tests.fediletter.mail.sink import Sink
 from tests.fediletter.mail.test_dkim import signed_issue
+from tests.peers.test_postfix import add_active
 from tests.shop import free_port, running_shop
 
 GOOD = {
@@ -210,6 +211,22 @@ async def test_spf_is_followed_through_includes_and_redirects():
     assert set(found.networks) == {"192.0.2.0/24", "2001:db8::/32", "198.51.100.1"}
 
 
+@pytest.mark.rule("DO-1")
+async def test_spf_permits_the_neighbours_it_names_and_nobody_it_denies():
+    zone = {
+        ("shop.test", "TXT"): ['"v=spf1 a/28 mx:mx.test/24//64 ?ip4:203.0.113.0/24 -all"'],
+        ("shop.test", "A"): ["192.0.2.33"],
+        ("mx.test", "MX"): ["10 one.test."],
+        ("one.test", "A"): ["198.51.100.1"],
+        ("one.test", "AAAA"): ["2001:db8::1"],
+    }
+    async with names(zone) as (resolver, _):
+        found = await spf_of(resolver, "shop.test")
+
+    assert set(found.networks) == {"192.0.2.32/28", "198.51.100.0/24", "2001:db8::/64"}
+    assert (found.look_ups, found.problem, found.end) == (2, "", "-all")
+
+
 @pytest.mark.rule("DK-1")
 @pytest.mark.parametrize(
     ("sender", "code", "said"),
@@ -230,8 +247,19 @@ def test_a_received_letter_tells_who_signed_it(tmp_path, monkeypatch, sender, co
 
 @pytest.mark.rule("DO-9")
 @pytest.mark.rule("TR-25")
-@pytest.mark.parametrize(("extra", "expected"), [((), "red"), (("SMTPUTF8",), None)])
-async def test_a_relay_that_cannot_reach_whom_the_form_lets_in_is_red(tmp_path, extra, expected):
+@pytest.mark.parametrize(
+    ("is_open", "there", "extra", "expected"),
+    [
+        ("yes", False, (), "red"),
+        ("yes", True, ("SMTPUTF8",), None),
+        ("no", True, (), "red"),  # Let in while the form was open.
+        ("no", True, ("SMTPUTF8",), None),
+        ("no", False, (), None),
+    ],
+)
+async def test_a_relay_that_cannot_reach_whom_the_form_lets_in_is_red(
+    tmp_path, is_open, there, extra, expected
+):
     sink = Sink(extensions=("PIPELINING", "SIZE 1000", *extra))
     async with (
         sink.running(),
@@ -240,9 +268,10 @@ async def test_a_relay_that_cannot_reach_whom_the_form_lets_in_is_red(tmp_path, 
             tmp_path / "shop",
             workers=False,
             smtp_url=f"smtp://127.0.0.1:{sink.port}",
-            international_addresses="yes",
+            international_addresses=is_open,
         ) as shop,
     ):
+        await add_active(shop, "ana@example.org", *(["José@exemple.fr"] if there else []))
         found = {one.name: one for one in await mail_findings(shop.services, resolver)}
 
     assert (colour(found["smtputf8"]) if "smtputf8" in found else None) == expected
@@ -373,3 +402,19 @@ async def test_a_name_that_no_letter_can_bear_is_red(tmp_path):
         found = {one.name: one for one in await mail_findings(shop.services, resolver)}
 
     assert colour(found["letter"]) == "red"
+
+
+@pytest.mark.rule("DO-4")
+@pytest.mark.parametrize(
+    ("name", "address", "is_generic"),
+    [
+        ("static.30.20.15.51.clients.provider.example", "51.15.20.30", True),
+        ("ip-051-015-020-030.provider.example", "51.15.20.30", True),
+        ("2001-db8-0-0-0-0-0-1a.v6.provider.example", "2001:db8::1a", True),
+        ("mail30.shop.test", "51.15.20.30", False),
+        ("a30-20-15.provider.example", "51.15.20.15", False),
+        ("mail.shop.test", "2001:db8::1a", False),
+    ],
+)
+def test_a_name_that_spells_the_address_is_its_providers(name, address, is_generic):
+    assert _is_generic(name, address) is is_generic

@@ -187,6 +187,22 @@ async def test_in_data_mode_without_a_recipient_only_the_dot_is_sent():
     assert ("BODY", 2) not in sink.events
 
 
+@BOTH_WAYS
+@pytest.mark.parametrize(
+    ("answer", "is_ours"),
+    [
+        ("550 5.1.1 unknown user", False),  # email.md 11.3: a relay that looks only now.
+        ("552 5.2.2 mailbox full", False),
+        ("554 5.7.1 spam", True),
+        ("554 5.5.1 no valid recipients", True),
+    ],
+)
+async def test_a_refusal_of_data_about_the_reader_stops_nobody_else(extensions, answer, is_ours):
+    courier, _ = await deliver(Sink({("DATA", 2): answer}, extensions=extensions))
+
+    assert courier.result(BO) == Failed(answer, is_ours=is_ours)
+
+
 @pytest.mark.rule("TR-13")
 @BOTH_WAYS
 @pytest.mark.parametrize(
