@@ -47,10 +47,13 @@ def undo_leave(tx: Tx, key: bytes, tokens: Tokens, *, now: datetime) -> bool:
     former = json.loads(person.left_topics_json or "{}")
     if now - person.left_at > UNDO_LEAVE or former.get("state") != "active":
         return False
+    address_hash = tokens.hash_address(person.identity)
+    if subscribers.suppression_of(tx, address_hash) not in (None, "left"):
+        return False  # A complaint is lifted by a founder, after hearing from the person (BO-9).
     subscribers.change_subscriber(
         tx, person.id, state="active", left_at=None, left_topics_json=None
     )
-    subscribers.lift_suppression(tx, tokens.hash_address(person.identity))
+    subscribers.lift_suppression(tx, address_hash)
     subscribers.record_consent(
         tx,
         person.id,

@@ -113,6 +113,20 @@ async def test_the_button_leaves_and_its_page_offers_to_undo(shop, link):
     assert "<form" not in gone.text
 
 
+@pytest.mark.rule("BO-9")
+@pytest.mark.rule("UN-7")
+async def test_undo_does_not_lift_a_complaint(shop, link):
+    await shop.post(link, leave="yes")
+    hashed = shop.services.tokens.hash_address("ana@example.org")
+    now = shop.services.clock.now()
+    await shop.services.store.write(subscribers.suppress, hashed, "complaint", now=now)
+
+    await shop.post(link, undo="yes")
+
+    assert (await person(shop, "ana@example.org")).state == "left"
+    assert await shop.services.store.read(subscribers.suppression_of, hashed) == "complaint"
+
+
 @pytest.mark.rule("UN-7")
 async def test_undo_restores_the_topics_for_a_day_and_not_for_longer(shop):
     await shop.publish("Sujets", "x", topics=["Lin", "Cuir"], to_email=False)
