@@ -7,12 +7,12 @@ from typing import BinaryIO
 import click
 
 from federation.keys import Ed25519PrivateKey, RsaPrivateKey
+from fediletter.checks.way import noting_server, signature_findings, way_findings
 from fediletter.cli import settings_of, words_here
 from fediletter.clock import SystemClock
 from fediletter.errors import AppError
 from fediletter.installation import open_store
 from fediletter.mail.dkim import dns_record
-from fediletter.mail_way import noting_server, signature_findings, way_findings
 from fediletter.outbound.letters import DKIM_PURPOSE
 from fediletter.sealing import load_vault
 from fediletter.settings import Settings

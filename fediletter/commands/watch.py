@@ -6,7 +6,7 @@ import json
 
 import click
 
-from fediletter.checks import run_checks
+from fediletter.checks.everything import run_checks
 from fediletter.cli import settings_of, words_here
 from fediletter.clock import SystemClock
 from fediletter.installation import open_store

@@ -13,6 +13,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy.exc import DBAPIError
 
 from fediletter import importing
+from fediletter.checks.probe import PROBE_WITHIN
 from fediletter.limits import (
     DORMANT_KEPT,
     DUPLICATES_KEPT,
@@ -20,7 +21,6 @@ from fediletter.limits import (
     SESSION_ABSOLUTE,
     SESSION_IDLE,
 )
-from fediletter.mail_probe import PROBE_WITHIN
 from fediletter.newsletter import retention
 from fediletter.outbound.asks import mailroom_of
 from fediletter.outbound.digest import digest_due

@@ -12,13 +12,13 @@ from federation.errors import FederationError
 from federation.fetch import is_activity_type
 from federation.webfinger import look_up
 from fediletter.app import build_services
+from fediletter.checks.findings import Finding
+from fediletter.checks.mail import mail_findings
+from fediletter.checks.probe import probe_findings
+from fediletter.checks.public import public_findings
 from fediletter.errors import AppError
-from fediletter.findings import Finding
 from fediletter.installation import free_bytes
 from fediletter.limits import FREE_SPACE_BYTES
-from fediletter.mail_checks import mail_findings
-from fediletter.mail_probe import probe_findings
-from fediletter.public_checks import public_findings
 from fediletter.services import Services
 from fediletter.settings import Settings
 from storage.newsletters import get_newsletter

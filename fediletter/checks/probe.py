@@ -12,10 +12,10 @@ from datetime import timedelta
 from email import message_from_string, policy
 from email.message import EmailMessage
 
-from fediletter.findings import Finding
+from fediletter.checks.findings import Finding
+from fediletter.checks.way import last_server, signature_findings, way_findings
 from fediletter.mail.compose import CannotCompose, Sender, compose_plain, new_message_id
 from fediletter.mail.courier import Accepted, Envelope, Result
-from fediletter.mail_way import last_server, signature_findings, way_findings
 from fediletter.newsletter.tokens import TEST_KEY
 from fediletter.outbound.letters import Letters
 from fediletter.services import Services

@@ -10,7 +10,8 @@ import re
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
-from fediletter.findings import Finding
+from fediletter.checks.findings import Finding
+from fediletter.checks.public import postmaster_findings, receiving_findings
 from fediletter.mail.compose import (
     PREFERENCES_HERE,
     UNSUBSCRIBE_HERE,
@@ -22,7 +23,6 @@ from fediletter.mail.compose import (
 from fediletter.mail.dns import Dns, NoAnswer, dkim_record, dmarc_of, spf_of
 from fediletter.mail.relay import Relay, relays_from_urls
 from fediletter.mail.smtp import Session, Trouble
-from fediletter.public_checks import postmaster_findings, receiving_findings
 from fediletter.services import Services
 from fediletter.settings import Settings
 from storage.dkim import StoredKey, keys_in_use

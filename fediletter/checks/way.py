@@ -9,7 +9,7 @@ from datetime import timedelta
 from email.message import EmailMessage
 from email.utils import parsedate_to_datetime
 
-from fediletter.findings import Finding
+from fediletter.checks.findings import Finding
 
 _CLOCK_WRONG, _CLOCK_APART = timedelta(minutes=5), timedelta(seconds=30)
 _METHODS = ("spf", "dkim", "dmarc")

@@ -8,12 +8,12 @@ import httpx
 import pytest
 
 from federation.network import Network, NetworkPolicy
-from fediletter.mail_way import noting_server, way_findings
-from fediletter.public_checks import public_findings
+from fediletter.checks.public import public_findings
+from fediletter.checks.way import noting_server, way_findings
 from fediletter.words import words
 from storage.newsletters import update_newsletter
 from tests.fediletter.mail.test_dkim import signed_issue
-from tests.fediletter.test_mail_checks import colour
+from tests.fediletter.test_check_mail import colour
 from tests.peers.certificates import make_certificates
 from tests.shop import running_shop
 
@@ -61,7 +61,7 @@ async def test_a_certificate_that_ends_soon_is_red(tmp_path, monkeypatch):
         found = {one.name: one for one in await public_findings(shop.services)}
         assert colour(found["https"]) == "red"
         assert found["https"].fields["days"] in (1, 2)
-        monkeypatch.setattr("fediletter.public_checks._CERTIFICATE_DAYS", 1)
+        monkeypatch.setattr("fediletter.checks.public._CERTIFICATE_DAYS", 1)
         found = {one.name: one for one in await public_findings(shop.services)}
         assert colour(found["https"]) == "green"
         monkeypatch.delenv("SSL_CERT_FILE")

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from federation.network import Network, NetworkPolicy
+from fediletter.checks.mail import _is_generic, mail_findings
 from fediletter.cli import cli
 from fediletter.mail import dns as door
 from fediletter.mail.dns import dmarc_of, spf_of
-from fediletter.mail_checks import _is_generic, mail_findings
 from fediletter.words import words
 from storage import dkim
 from storage.schema import newsletter

@@ -13,8 +13,8 @@ import httpx
 
 from federation.errors import FederationError
 from federation.network import Network
+from fediletter.checks.findings import Finding
 from fediletter.clock import Clock
-from fediletter.findings import Finding
 from fediletter.mail.dns import Dns
 from fediletter.mail.relay import Relay
 from fediletter.mail.smtp import Session, Trouble

@@ -13,10 +13,10 @@ from aiosmtpd.controller import Controller
 from click.testing import CliRunner
 
 from federation.keys import RsaPrivateKey
+from fediletter.checks.probe import probe_findings
 from fediletter.cli import cli
 from fediletter.clock import SystemClock
 from fediletter.mail.dkim import dns_record
-from fediletter.mail_probe import probe_findings
 from fediletter.newsletter.tokens import Tokens
 from fediletter.outbound.letters import DKIM_PURPOSE
 from fediletter.sealing import Vault
@@ -310,7 +310,7 @@ async def test_check_probes_when_it_is_asked_to(tmp_path, monkeypatch, language,
         return []
 
     for look in ("mail_findings", "public_findings", "_outside"):
-        monkeypatch.setattr(f"fediletter.checks.{look}", nothing)
+        monkeypatch.setattr(f"fediletter.checks.everything.{look}", nothing)
     async with looped(tmp_path) as (shop, loop):
         settings = shop.settings
         environ = {
