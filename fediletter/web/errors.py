@@ -39,7 +39,8 @@ def show(
 ) -> Response:
     """An error as the one who asked can read it."""
     if request.url.path.startswith(("/ap/", "/.well-known/", "/nodeinfo/")):
-        return PlainTextResponse(words[:200], status)
+        # Whoever signs may see what others may not: no cache answers for us (federation.md 3.4).
+        return PlainTextResponse(words[:200], status, {"Cache-Control": "no-store"})
     response = page(
         request, "error.html", status=status, message=words, hint=hint, fields=fields or {}
     )

@@ -98,8 +98,10 @@ async def post_collection(request: Request) -> Response:
     if name in ("likes", "shares"):
         found = await services.store.read(conversations.reactions_of, post.id)
         total = found.get("like" if name == "likes" else "announce", 0)
-        return ActivityResponse(collections.counted(f"{uri}/{name}", total, ordered=False))
-    return await _conversation(request, post, f"{uri}/{name}", [uri] if name == "context" else [])
+        counted = collections.counted(f"{uri}/{name}", total, ordered=False)
+        return _for(post, ActivityResponse(counted))
+    lead = [uri] if name == "context" else []
+    return _for(post, await _conversation(request, post, f"{uri}/{name}", lead))
 
 
 async def _conversation(
@@ -148,6 +150,8 @@ async def _conversation(
 async def quote_stamp(request: Request) -> Response:
     """That a quote of ours was agreed to (FEP-044f); 410 once that was taken back."""
     services = services_of(request)
+    if request.path_params["user"] != services.links.user:
+        raise NotThere("quote")
     found = await services.store.read(quotes.quote_by_public_id, request.path_params["public_id"])
     if found.revoked_at is not None or found.post_state != "published":
         tombstone = {"id": services.links.quote(found.public_id), "type": "Tombstone"}
@@ -163,7 +167,7 @@ async def _readable_post(services: Services, request: Request) -> Post:
     post = await services.store.read(posts.post_by_public_id, request.path_params["public_id"])
     if post.state not in ("published", "withdrawn") or not post.to_fediverse:
         raise NotThere("post")
-    if (post.kind == "issue") != (request.path_params["kind"] == "issues"):
+    if request.path_params["kind"] != ("issues" if post.kind == "issue" else "notes"):
         raise NotThere("post")
     if post.audience not in conversations.SHOWN and not await _is_reader(request, post):
         raise NotThere("post")

@@ -74,13 +74,15 @@ async def _front(request: Request) -> Response:
 async def profile(request: Request) -> Response:
     """The account's page for people: the front page. For servers the way to the actor."""
     services = services_of(request)
-    if request.path_params["user"] != services.settings.account_user:
+    if request.path_params["user"].lower() != services.settings.account_user.lower():
         return await _topic_profile(request)
     if wants_activity(request):
         response = RedirectResponse(services.links.actor(), 302)
         response.headers["Vary"] = "Accept"
         return response
-    return await _front(request)
+    shown = await _front(request)
+    shown.headers["Vary"] = "Accept, Accept-Language"
+    return shown
 
 
 async def _topic_profile(request: Request) -> Response:

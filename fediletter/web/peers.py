@@ -253,6 +253,11 @@ async def featured_tags(request: Request) -> Response:
     return ActivityResponse(collections.whole(f"{own.uri}/tags", items, ordered=False))
 
 
+async def nothing(_request: Request) -> Response:
+    """An address of ours with a slash after it is none of ours: it counts in an id (R1, R10)."""
+    raise NotThere("id")
+
+
 # --- inboxes ---------------------------------------------------------------------------------
 
 

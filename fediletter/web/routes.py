@@ -102,6 +102,7 @@ ROUTES: list[BaseRoute] = [
     Route("/ap/{user}/{kind}/{public_id}", objects.post_object),
     Route("/ap/{user}/{kind}/{public_id}/activity", objects.post_create),
     Route("/ap/{user}/{kind}/{public_id}/{collection}", objects.post_collection),
+    Route("/ap/{path:path}/", peers.nothing, methods=_ANY),  # Never redirected (R10).
     # Founders
     Route("/desk", desk.home),
     Route("/desk/login", entering.login_page),

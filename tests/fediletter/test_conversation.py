@@ -332,6 +332,8 @@ async def test_a_public_letter_may_be_quoted_until_the_founder_takes_it_back(sho
     assert stamp["attributedTo"] == f"{shop.base_url}/ap/shop"
     assert stamp["interactingObject"] == request["instrument"]
     assert stamp["interactionTarget"] == letter.object_id
+    elsewhere = accept["result"].replace("/ap/shop/", "/ap/other/")
+    assert (await shop.client.get(elsewhere, headers=JSON)).status_code == 404
 
     csrf = await shop.log_in()
     public_id = accept["result"].rpartition("/")[2]
