@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _SCHEMA = "http://nodeinfo.diaspora.software/ns/schema/"
+_HOME = "https://github.com/fediletter/fediletter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ def document(version: str, software_version: str, usage: Usage) -> dict[str, Any
     """The document of schema `2.0` or `2.1`."""
     software = {"name": "fediletter", "version": software_version}
     if version == "2.1":
-        software["repository"] = "https://github.com/fediletter/fediletter"
+        software["repository"] = software["homepage"] = _HOME
     return {
         "version": version,
         "software": software,

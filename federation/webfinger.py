@@ -26,6 +26,7 @@ _LONGEST_RESOURCE = 320
 # Where a reader follows from their own server: the newer way first.
 _FOLLOW = ("https://w3id.org/fep/3b86/follow", "http://ostatus.org/schema/1.0/subscribe")
 _SLOT = re.compile(r"\{([A-Za-z-]{1,30})\}")
+_BEGINNING = re.compile(r"https?://[^/?#]*|acct:", re.IGNORECASE)
 _ACCOUNT = re.compile(
     r"@?([A-Za-z0-9_.-]+)@([A-Za-z0-9.\-]+(?::\d{1,5})?|\[[0-9a-fA-F:]+\](?::\d+)?)"
 )
@@ -43,15 +44,21 @@ class Found:
 def resource_of(text: str) -> str | None:
     """A `resource` parameter in one form: `acct:user@host` in lower case, or a URL as it is.
 
-    Accepts percent encoding, a leading @ and upper case; None if it is neither.
+    Accepts percent encoding, a leading @ and upper case, also in scheme and host of a URL; None if
+    it is neither.
     """
     if len(text) > _LONGEST_RESOURCE:
         return None
-    plain = unquote(text).strip()
+    plain = _lower_beginning(unquote(text).strip())
     if plain.startswith(("https://", "http://")):
         return plain
     found = _ACCOUNT.fullmatch(plain.removeprefix("acct:"))
     return f"acct:{found[1]}@{found[2]}".lower() if found else None
+
+
+def _lower_beginning(text: str) -> str:
+    found = _BEGINNING.match(text)
+    return text if found is None else found[0].lower() + text[found.end() :]
 
 
 def descriptor(

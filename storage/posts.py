@@ -210,15 +210,16 @@ def published_issues(
     return _posts(tx, query)
 
 
-def count_published(tx: Tx) -> int:
-    """How many public posts are out."""
-    return int(
-        tx.scalar(
-            sa.select(sa.func.count())
-            .select_from(post)
-            .where(post.c.state == "published", post.c.audience == "public")
-        )
+def count_published(tx: Tx) -> tuple[int, int]:
+    """How many public posts are out: letters and polls, and answers to readers."""
+    query = (
+        sa.select(post.c.kind, sa.func.count())
+        .where(post.c.state == "published", post.c.audience == "public")
+        .group_by(post.c.kind)
     )
+    found = {str(kind): int(number) for kind, number in tx.rows(query)}
+    answers = found.pop("note", 0)
+    return sum(found.values()), answers
 
 
 def posts_in_state(tx: Tx, state: str, *, limit: int, offset: int = 0) -> list[Post]:

@@ -141,6 +141,7 @@ def instance_document(own: OwnActor, links: Links, created_at: datetime) -> Docu
         **_base(own, links, "Application", created_at),
         "inbox": links.shared_inbox,
         "preferredUsername": urlsplit(links.base).hostname,
+        "webfinger": f"{urlsplit(links.base).hostname}@{urlsplit(links.base).netloc}",
         "name": urlsplit(links.base).hostname,
         "url": f"{links.base}/",
         "manuallyApprovesFollowers": True,

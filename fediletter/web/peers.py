@@ -66,7 +66,10 @@ async def well_known_webfinger(request: Request) -> Response:
     settings, links = services.settings, services.links
     if own.row.kind == "instance":
         subject = f"acct:{_bare(settings.host)}@{settings.host}"
-        document = webfinger.descriptor(subject=subject, aliases=[own.uri], actor_id=own.uri)
+        service = {"rel": "https://www.w3.org/ns/activitystreams#Service", "href": own.uri}
+        document = webfinger.descriptor(
+            subject=subject, aliases=[own.uri], actor_id=own.uri, extra=[service]
+        )
     else:
         topic = await _topic_of(services, own)
         profile = links.profile if topic is None else links.topic(topic.slug)
@@ -83,13 +86,14 @@ async def well_known_webfinger(request: Request) -> Response:
 async def _actor_of_resource(services: Services, resource: str) -> OwnActor | None:
     settings, links = services.settings, services.links
     if resource.startswith(("https://", "http://")):
-        if resource == links.profile:
-            return await services.keyring.newsletter()
         if resource == f"{links.base}/":  # FEP-d556
             return await services.keyring.instance()
+        if resource.lower() == links.profile.lower():
+            return await services.keyring.newsletter()
         if resource.startswith(f"{links.base}/topics/"):
             return await _actor_of_topic(services, resource.removeprefix(f"{links.base}/topics/"))
-        return await services.keyring.by_uri(resource)
+        own = await services.keyring.by_name(resource.rpartition("/")[2])
+        return own if own is not None and own.uri.lower() == resource.lower() else None
     user, _, host = resource.removeprefix("acct:").partition("@")
     if host not in (settings.host, settings.account_host):
         return None
@@ -129,8 +133,8 @@ async def nodeinfo_document(request: Request) -> Response:
     version = request.path_params["version"]
     if version not in ("2.0", "2.1"):
         return PlainTextResponse("not found", 404)
-    posts_out = await services_of(request).store.read(posts.count_published)
-    document = nodeinfo.document(version, __version__, nodeinfo.Usage(posts_out, 0))
+    said, answers = await services_of(request).store.read(posts.count_published)
+    document = nodeinfo.document(version, __version__, nodeinfo.Usage(said, answers))
     return JSONResponse(document, headers={"Content-Type": nodeinfo.content_type(version)})
 
 
