@@ -93,6 +93,7 @@ def examine(
         BadRequest: Not parsable, ambiguous, or of the wrong shape (400).
         NotProven: No signature, or not one for this request now (401).
     """
+    request.check_single()
     document = parse_json(request.body)
     signature: cavage.CavageClaim | rfc9421.MessageClaim
     if request.header("signature-input") is not None:

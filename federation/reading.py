@@ -77,7 +77,8 @@ def _scan(body: bytes) -> None:
 
 def _object(pairs: list[tuple[str, Any]]) -> Document:
     found: Document = {}
-    for name, value in pairs:
+    for raw, value in pairs:
+        name = _text(raw)
         if name in found:
             raise BadDocument("a name stands twice")
         if name in _GRAPH:
@@ -89,8 +90,8 @@ def _object(pairs: list[tuple[str, Any]]) -> Document:
 def _checked(value: Any) -> Any:
     if isinstance(value, str):
         return _text(value)
-    if isinstance(value, list):
-        return [_text(one) if isinstance(one, str) else one for one in value]
+    if isinstance(value, list):  # Objects below were checked when they were built.
+        return [_checked(one) for one in value]
     return value
 
 
@@ -133,6 +134,12 @@ def first(value: object) -> Any:
     """The one, or the first of many; None if there is none."""
     found = many(value)
     return found[0] if found else None
+
+
+def only(value: object) -> Any:
+    """The one, alone or in a list; None if there are none or several (IN-16)."""
+    found = many(value)
+    return found[0] if len(found) == 1 else None
 
 
 def types_of(document: object) -> tuple[str, ...]:
@@ -200,9 +207,9 @@ def date_of(value: object) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # The latter: in UTC it lies beyond the years 1 to 9999.
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def is_public(uri: str) -> bool:

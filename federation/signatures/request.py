@@ -31,6 +31,15 @@ class InboxRequest:
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
+    def check_single(self) -> None:
+        """Refuse two of any field that decides about trust, whoever reads it (IN-5).
+
+        Raises:
+            BadRequest: One stands there twice.
+        """
+        for name in SINGLE:
+            self.header(name)
+
     def header(self, name: str) -> str | None:
         """The value of a field, stripped; None if absent.
 
