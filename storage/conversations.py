@@ -35,6 +35,7 @@ class NewReply:
     url: str | None = None
     context: str | None = None
     mention: bool = False
+    updated_at: datetime | None = None  # Of an edit that came before what it edits.
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ def keep_reply(tx: Tx, new: NewReply, *, state: str, now: datetime) -> ReplyId |
             state=state,
             mention=new.mention,
             published_at=to_ms(new.published_at),
+            updated_at=None if new.updated_at is None else to_ms(new.updated_at),
             at=to_ms(now),
         )
         .on_conflict_do_nothing()

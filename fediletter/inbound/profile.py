@@ -9,7 +9,7 @@ from federation.actors import ACTOR_TYPES
 from federation.errors import DocumentGone
 from federation.inbox import VerifiedActivity
 from federation.origins import same_origin
-from federation.reading import first, id_of, ids_of, text_of, types_of
+from federation.reading import id_of, ids_of, only, text_of, types_of
 from fediletter.inbound.facts import Apply, ignore
 from fediletter.inbound.keys import fetcher_of, snapshot_of
 from fediletter.inbound.reply import edit
@@ -26,7 +26,7 @@ _LONGEST_COMMENT = 5000
 
 async def update(services: Services, activity: VerifiedActivity) -> Apply:
     """An actor's new profile, or an author's edited answer."""
-    document = first(activity.document.get("object"))
+    document = only(activity.document.get("object"))
     target = id_of(document)
     if target is None or not same_origin(target, activity.actor):
         return ignore("updates what is not at the actor's own host")

@@ -7,7 +7,7 @@ from federation.inbox import VerifiedActivity
 from federation.reading import id_of, text_of
 from fediletter.inbound.facts import Apply, actor_now, ignore, our_post, require_row
 from fediletter.services import Services
-from storage.conversations import react
+from storage.conversations import SHOWN, react
 from storage.received import is_buried
 from storage.store import Tx
 
@@ -35,7 +35,7 @@ async def _react(
 
     def apply(tx: Tx) -> str | None:
         post = our_post(tx, links, target)
-        if post is None or (kind == "announce" and post.audience == "followers"):
+        if post is None or (kind == "announce" and post.audience not in SHOWN):
             return "is about nothing of ours"
         if is_buried(tx, activity.activity_id, activity.actor):
             return "was undone before it came"

@@ -5,7 +5,7 @@ Sources: federation.md 9.2, 9.4; security.md IN-21 to IN-24, IN-27.
 
 from federation.inbox import VerifiedActivity
 from federation.origins import same_origin
-from federation.reading import first, id_of, types_of
+from federation.reading import id_of, only, types_of
 from fediletter.inbound.facts import Apply, ignore, our_post
 from fediletter.inbound.keys import where_is
 from fediletter.services import Services
@@ -22,7 +22,7 @@ _KINDS = {"Like": "like", "EmojiReact": "like", "Announce": "announce"}
 
 async def undo(services: Services, activity: VerifiedActivity) -> Apply:
     """Take back a Follow, a like or a boost of the same actor."""
-    inner = first(activity.document.get("object"))
+    inner = only(activity.document.get("object"))
     inner_id = id_of(inner)
     inner_types = types_of(inner)
     if isinstance(inner, dict) and id_of(inner.get("actor")) not in (None, activity.actor):

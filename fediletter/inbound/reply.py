@@ -19,6 +19,7 @@ from federation.reading import (
     id_of,
     ids_of,
     many,
+    only,
     recipients_of,
     text_of,
     types_of,
@@ -57,6 +58,7 @@ from storage.conversations import (
 from storage.correspondence import newest_letter
 from storage.ids import PostId, ReplyId
 from storage.newsletters import get_newsletter
+from storage.peers import find_actor
 from storage.posts import foyer
 from storage.received import is_buried
 from storage.store import Tx
@@ -70,7 +72,7 @@ async def create(services: Services, activity: VerifiedActivity) -> Apply:
     ballot = ballot_of(activity, services.links)
     if ballot is not None:
         return apply_ballot(services, activity, ballot)
-    note = first(activity.document.get("object"))
+    note = only(activity.document.get("object"))
     wrong = _why_not(note, activity.actor)
     if wrong is not None:
         return ignore(wrong)
@@ -110,6 +112,7 @@ async def create(services: Services, activity: VerifiedActivity) -> Apply:
             url=url_of(note.get("url")),
             context=id_of(note.get("context")) or id_of(note.get("conversation")),
             mention=mention,
+            updated_at=date_of(note.get("updated")),
         )
         shown = trusted and visibility in SHOWN and not mention
         state = "approved" if shown else "pending"
@@ -199,12 +202,15 @@ async def edit(services: Services, activity: VerifiedActivity, note: dict[str, A
             return as_new(tx)
         if found.actor_uri != activity.actor:
             return "is of another author"
-        visibility = visibility_of(note, None)
+        # Whoever says nothing of whom it is for leaves that as it was; whoever narrows it does.
+        named = any(recipients_of(note))
+        author = find_actor(tx, activity.actor)
+        followers = None if author is None else author.followers_uri
         newer = edit_reply(
             tx,
             found.id,
             content_html=content,
-            visibility=found.visibility if visibility == "direct" else visibility,
+            visibility=visibility_of(note, followers) if named else found.visibility,
             updated_at=date_of(note.get("updated")) or now,
         )
         return None if newer else "is not newer than what is here"
