@@ -4,7 +4,6 @@ from fediletter.rendering.documents import Around
 from fediletter.rendering.notes import Answered
 from fediletter.rendering.objects import Counts
 from storage import conversations
-from storage.newsletters import get_newsletter
 from storage.polls import get_poll
 from storage.posts import Post
 from storage.store import Tx
@@ -19,7 +18,6 @@ def around(tx: Tx, post: Post) -> Around:
         reactions.get("announce", 0),
     )
     return Around(
-        get_newsletter(tx),
         counts,
         get_poll(tx, post.id) if post.kind == "poll" else None,
         answered_by(tx, post) if post.kind == "note" else None,

@@ -35,7 +35,7 @@ _WEB_TAGS = frozenset(
 )
 # FEP-b2b8, narrowed: federation.md 5.5. Tables are flattened, figures unwrapped before.
 _ARTICLE_TAGS = frozenset(
-    "p br h2 h3 h4 h5 h6 strong em del s code pre blockquote ul ol li a img".split()
+    "p br h2 h3 h4 h5 h6 strong em del code pre blockquote ul ol li a img".split()
 )
 _MAIL_TAGS = _WEB_TAGS - {"section", "span"}
 _TAGS: dict[Profile, frozenset[str]] = {
@@ -110,7 +110,7 @@ def from_markdown(
     # Peers keep no figures, and mailboxes indent them (email.md HT-4).
     rendered = _figures(rendered) if profile == "web" else _captions(rendered)
     if profile == "article":
-        rendered = _flat_tables(rendered)
+        rendered = _flat_tables(re.sub("<(/?)s>", r"<\1del>", rendered))
     return _clean(rendered, profile)
 
 
@@ -443,7 +443,7 @@ def _clean(rendered: str, profile: Profile) -> SafeHtml:
 
 def _attributes(profile: Profile) -> Callable[[str, str, str], bool]:
     simple: dict[str, Any] = {
-        "a": {"href", "title"},
+        "a": {"href"} if profile == "article" else {"href", "title"},
         "img": {"src", "alt", "title", "width", "height"},
         "ol": {"start"},
     }

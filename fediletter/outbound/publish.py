@@ -332,7 +332,7 @@ def _render(
 ) -> _Prepared:
     create = None
     if post.to_fediverse:
-        create = activities.create(document_of(post, links, Around(letter)))
+        create = activities.create(document_of(post, links, Around()))
     templates = {}
     if post.to_email:
         for language in LANGUAGES:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from fediletter.links import Links
 from fediletter.rendering.notes import Answered, note_of, question_of
 from fediletter.rendering.objects import Counts, Document, article_of
-from storage.newsletters import Newsletter
 from storage.polls import Poll
 from storage.posts import Post
 
@@ -17,7 +16,6 @@ from storage.posts import Post
 class Around:
     """What the object of a post shows beside the post itself."""
 
-    newsletter: Newsletter
     counts: Counts = field(default_factory=Counts)
     poll: Poll | None = None
     answered: Answered | None = None
@@ -26,7 +24,7 @@ class Around:
 def document_of(post: Post, links: Links, around: Around) -> Document:
     """A published post as its object, without `@context`."""
     if post.kind == "issue":
-        return article_of(post, links, around.newsletter, counts=around.counts)
+        return article_of(post, links, counts=around.counts)
     if post.kind == "poll":
         assert around.poll is not None  # noqa: S101 (made together)
         return question_of(post, links, around.poll, counts=around.counts)

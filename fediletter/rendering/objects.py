@@ -20,14 +20,15 @@ from typing import Any, TypeAlias
 from federation.reading import PUBLIC
 from fediletter.links import Links
 from fediletter.newsletter.html import SafeHtml, from_markdown
+from fediletter.newsletter.shortening import shortened
 from fediletter.words import words
-from storage.newsletters import Newsletter
 from storage.posts import Post
 
 Document: TypeAlias = dict[str, Any]
 
 AS = "https://www.w3.org/ns/activitystreams"
 CONTENT_CAP = 90_000  # Characters: Pleroma refuses the whole object above 100,000.
+_MAPPED_CAP = 30_000  # A longer content stands there once; `nameMap` tells the language.
 TITLE_CAP = 200
 TEASER_CAP = 500
 _TAGS_CAP = 10
@@ -96,39 +97,34 @@ def teaser_of(post: Post) -> str:
     return _not_markup(post.fediverse_teaser or post.summary)[:TEASER_CAP]
 
 
-def content_of(post: Post, links: Links) -> SafeHtml:
-    """The letter as `content`; cut with a link to the rest when peers would refuse it."""
-    content = from_markdown(
+def content_of(post: Post, links: Links, head: str) -> SafeHtml:
+    """The letter below its head as `content`; cut with a link to the rest when peers refuse it."""
+    body = from_markdown(
         post.body_markdown, profile="article", language=post.language, base_url=links.base
     )
+    content = SafeHtml(head + body)
     if len(content) <= CONTENT_CAP:
         return content
-    cut = content.rfind("</p>", 0, CONTENT_CAP) + len("</p>")
-    more = escape(words(post.language).gettext("Read on"), quote=False)
-    return SafeHtml(
-        f'{content[: max(cut, 0)]}<p><a href="{links.letter(post.slug)}">{more}</a></p>'
-    )
+    words_of_link = escape(words(post.language).gettext("Read on"), quote=False)
+    more = f'<p><a href="{links.letter(post.slug)}">{words_of_link}</a></p>'
+    return SafeHtml(shortened(content, CONTENT_CAP - len(more)) + more)
 
 
-def article_of(
-    post: Post, links: Links, newsletter: Newsletter, *, counts: Counts | None = None
-) -> Document:
+def article_of(post: Post, links: Links, *, counts: Counts | None = None) -> Document:
     """A published issue as an Article, without `@context`.
 
     Args:
         post: With `published_at`.
         links: Our addresses.
-        newsletter: Whose letter it is.
         counts: What readers did so far.
     """
     assert post.published_at is not None  # noqa: S101 (the caller publishes or has published)
     uri = links.post_object(post.kind, post.public_id)
     to, cc = addressing(post, links)
     title, teaser = plain_title(post.title), teaser_of(post)
-    content = content_of(post, links)
     with_summary = post.article_form != "title" and bool(teaser)
     lead = "" if with_summary or not teaser else f"<p><em>{escape(teaser, quote=False)}</em></p>"
-    content = SafeHtml(f"<h2>{escape(title, quote=False)}</h2>{lead}{content}")
+    content = content_of(post, links, f"<h2>{escape(title, quote=False)}</h2>{lead}")
     document: Document = {
         "id": uri,
         "type": "Article",
@@ -136,7 +132,6 @@ def article_of(
         "name": title,
         "nameMap": {post.language: title},
         "content": content,
-        "contentMap": {post.language: content},
         "url": links.letter(post.slug),
         "published": when(post.published_at),
         "to": to,
@@ -146,8 +141,10 @@ def article_of(
         "conversation": f"{uri}/context",
         "context": f"{uri}/context",
         **collections_of(uri, counts or Counts()),
-        "preview": preview_of(post, links, newsletter),
+        "preview": preview_of(post, links),
     }
+    if len(content) <= _MAPPED_CAP:
+        document["contentMap"] = {post.language: content}
     if post.audience != "followers":
         document |= quote_policy()
     if with_summary:
@@ -160,7 +157,7 @@ def article_of(
     return document
 
 
-def preview_of(post: Post, links: Links, newsletter: Newsletter) -> Document:
+def preview_of(post: Post, links: Links) -> Document:
     """A short Note for who does not show Articles (FEP-b2b8)."""
     assert post.published_at is not None  # noqa: S101 (the caller publishes or has published)
     more = escape(words(post.language).gettext("Read the letter"), quote=False)
@@ -175,7 +172,7 @@ def preview_of(post: Post, links: Links, newsletter: Newsletter) -> Document:
         "attributedTo": links.actor(),
         "published": when(post.published_at),
         "content": "".join(parts),
-        "generator": {"type": "Application", "name": newsletter.title},
+        "tag": hashtags_of(post, links),
     }
 
 

@@ -25,6 +25,7 @@ from fediletter.keyring import OwnActor
 from fediletter.limits import BODY_SECONDS, COLLECTION_PAGE, INBOX_BYTES
 from fediletter.newsletter.actors import document_now
 from fediletter.rendering.activities import encode
+from fediletter.rendering.objects import OBJECT_CONTEXT
 from fediletter.services import Services
 from fediletter.web.context import services_of
 from fediletter.web.kept import kept, target_of
@@ -195,7 +196,7 @@ async def outbox(request: Request) -> Response:
     document = collections.page(
         f"{base}?page={cursor}", base, [_embedded(row.body) for row in rows], next_page
     )
-    return ActivityResponse(document)
+    return ActivityResponse(document | {"@context": OBJECT_CONTEXT})
 
 
 def _embedded(body: bytes) -> dict[str, Any]:
@@ -254,7 +255,8 @@ async def featured_tags(request: Request) -> Response:
         for topic in topics
         if own.row.topic_id in (None, topic.id)
     ]
-    return ActivityResponse(collections.whole(f"{own.uri}/tags", items, ordered=False))
+    document = collections.whole(f"{own.uri}/tags", items, ordered=False)
+    return ActivityResponse(document | {"@context": OBJECT_CONTEXT})
 
 
 async def nothing(_request: Request) -> Response:

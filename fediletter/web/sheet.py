@@ -92,7 +92,7 @@ async def _sheet(
     found = await services.store.read(look)
     shown = replace(post, published_at=now.replace(microsecond=0))
     newsletter: Newsletter = found["newsletter"]
-    article = article_of(shown, services.links, newsletter)
+    article = article_of(shown, services.links)
     account = f"@{services.settings.account_user}@{services.settings.account_host}"
     html, text = _mail_preview(request, shown, newsletter, found.pop("images"))
     return desk_page(

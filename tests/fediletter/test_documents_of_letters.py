@@ -51,6 +51,9 @@ async def test_the_create_and_its_object_say_the_same(shop):
     assert article["contentMap"] == {"fr": article["content"]}
     assert article["preview"]["type"] == "Note"
     assert letter.url in article["preview"]["content"]
+    for name in ("attributedTo", "published", "tag"):
+        assert article["preview"][name] == article[name]
+    assert "generator" not in article["preview"]
     assert article["interactionPolicy"].keys() == {"canQuote"}
     assert [tag["name"] for tag in article["tag"]] == ["#lin", "#tissage"]
     assert article["context"] == article["conversation"]

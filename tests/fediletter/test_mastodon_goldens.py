@@ -114,7 +114,7 @@ async def test_the_preview_is_what_mastodon_makes_of_the_served_letter(shop, nam
 
     post, newsletter = await shop.services.store.read(look)
     links = shop.services.links
-    article = article_of(post, links, newsletter)
+    article = article_of(post, links)
     is_open = post.audience != "followers"
     structured = structured_of(post, newsletter, links) if is_open else None
     view = mastodon_view(article, structured, credit=f"@{shop.handle}")

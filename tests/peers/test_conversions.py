@@ -12,7 +12,6 @@ import pytest
 
 from fediletter.rendering.objects import article_of
 from storage import posts
-from storage.newsletters import get_newsletter
 from tests.peers.conversions.readers import READERS, place_of
 
 HERE = Path(__file__).parent / "conversions"
@@ -39,7 +38,7 @@ async def articles(shop):
             one = replace(
                 posts.get_post(tx, post_id), slug="du-lin", public_id="p1", published_at=moment
             )
-            return article_of(one, shop.services.links, get_newsletter(tx))
+            return article_of(one, shop.services.links)
 
         article = await shop.services.store.read(look)
         article["url"] = "https://shop.example/letters/du-lin"
