@@ -78,6 +78,14 @@ def activity_body(tx: Tx, uri: str) -> bytes:
     return bytes(body)
 
 
+def about_post(tx: Tx, uri: str) -> tuple[str, PostId | None]:
+    """Type of an activity, and the post that it is about, if any. Raises NotThere."""
+    row = tx.row(sa.select(activity.c.type, activity.c.post_id).where(activity.c.uri == uri))
+    if row is None:
+        raise NotThere(uri)
+    return row[0], None if row[1] is None else PostId(row[1])
+
+
 def outbox_page(
     tx: Tx, actor_id: ActorId, *, limit: int, before: ActivityId | None = None
 ) -> list[Listed]:

@@ -36,7 +36,7 @@ async def post_object(request: Request) -> Response:
     services = services_of(request)
     post = await _readable_post(services, request)
     if post.state == "withdrawn":
-        return ActivityResponse({"@context": AS, **tombstone_of(post, services.links)}, 410)
+        return _gone(services, post)
     if not wants_activity(request) and post.audience in conversations.SHOWN:
         response = RedirectResponse(page_of(services, post), 302)
         response.headers["Vary"] = "Accept"
@@ -56,6 +56,11 @@ def page_of(services: Services, post: Post) -> str:
     return services.links.note(post.public_id)
 
 
+def _gone(services: Services, post: Post) -> Response:
+    tombstone = {"@context": AS, **tombstone_of(post, services.links)}
+    return _for(post, ActivityResponse(tombstone, 410))
+
+
 def _for(post: Post, response: Response) -> Response:
     if post.audience not in conversations.SHOWN:
         response.headers["Cache-Control"] = "private, no-store"
@@ -69,17 +74,24 @@ async def post_create(request: Request) -> Response:
     services = services_of(request)
     post = await _readable_post(services, request)
     if post.state == "withdrawn":
-        return ActivityResponse({"@context": AS, **tombstone_of(post, services.links)}, 410)
+        return _gone(services, post)
     uri = f"{services.links.post_object(post.kind, post.public_id)}/activity"
     return _for(post, await _stored_activity(services, uri))
 
 
 @kept
 async def sent_activity(request: Request) -> Response:
-    """Any other public activity at its id; answers to single people are not public."""
+    """Any other activity at its id; what it says of a post is as public as the post is now."""
     services = services_of(request)
     uri = services.links.activity(request.path_params["token"])
-    return await _stored_activity(services, uri)
+    type, post_id = await services.store.read(activities.about_post, uri)
+    if post_id is None:
+        return await _stored_activity(services, uri)
+    post = await services.store.read(posts.get_post, post_id)
+    await _check_readable(request, post)
+    if post.state == "withdrawn" and type == "Update":
+        return _gone(services, post)  # Its words went with the post.
+    return _for(post, await _stored_activity(services, uri))
 
 
 async def _stored_activity(services: Services, uri: str) -> Response:
@@ -169,9 +181,13 @@ async def _readable_post(services: Services, request: Request) -> Post:
         raise NotThere("post")
     if request.path_params["kind"] != ("issues" if post.kind == "issue" else "notes"):
         raise NotThere("post")
+    await _check_readable(request, post)
+    return post
+
+
+async def _check_readable(request: Request, post: Post) -> None:
     if post.audience not in conversations.SHOWN and not await _is_reader(request, post):
         raise NotThere("post")
-    return post
 
 
 async def _is_reader(request: Request, post: Post) -> bool:

@@ -233,11 +233,13 @@ async def featured(request: Request) -> Response:
     services = services_of(request)
     own = await _own(services, request)
     newest = (
-        await services.store.read(posts.published_issues, limit=1)
+        await services.store.read(posts.published_issues, limit=COLLECTION_PAGE)
         if own.row.kind == "newsletter"
         else []
     )
-    items = [services.links.post_object(one.kind, one.public_id) for one in newest]
+    # One that stayed on the site has no object here.
+    said = [one for one in newest if one.to_fediverse][:1]
+    items = [services.links.post_object(one.kind, one.public_id) for one in said]
     return ActivityResponse(collections.whole(f"{own.uri}/featured", items))
 
 
