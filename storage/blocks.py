@@ -107,7 +107,13 @@ def _at(host: sa.ColumnElement[str], domain: str) -> sa.ColumnElement[bool]:
 
 
 def remove_block(tx: Tx, value: str) -> bool:
-    """Lift a block. False if there was none."""
+    """Lift a block: who was closed out may be written to again. False if there was none."""
+    lanes = sa.select(lane.c.id).where(
+        lane.c.key.startswith("ap:"), _at(sa.func.substr(lane.c.key, 4), value)
+    )
+    theirs = sa.select(remote_actor.c.inbox_url).where(remote_actor.c.uri == value)
+    closed = sa.or_(inbox.c.lane_id.in_(lanes), inbox.c.url.in_(theirs))
+    tx.execute(sa.update(inbox).where(closed, inbox.c.gone_at.is_not(None)).values(gone_at=None))
     return tx.execute(sa.delete(blocks).where(blocks.c.value == value)).rowcount > 0
 
 

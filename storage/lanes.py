@@ -41,7 +41,7 @@ def lane_for(tx: Tx, key: str, *, kind: str, urgent: bool = False) -> LaneId:
 
 
 def inbox_for(tx: Tx, url: str, *, host: str, shared: bool) -> InboxId:
-    """The inbox of this URL, made if it is new, in the lane of its host.
+    """The inbox of this URL for who asked to be written to: opened again if it was closed.
 
     Args:
         tx: The transaction.
@@ -49,7 +49,14 @@ def inbox_for(tx: Tx, url: str, *, host: str, shared: bool) -> InboxId:
         host: Host of the URL, with its port where it has one; names the lane.
         shared: Whether it takes for all actors of its host.
     """
-    query = sa.select(inbox.c.id, inbox.c.gone_at).where(inbox.c.url == url)
+    inbox_id = inbox_at(tx, url, host=host, shared=shared)
+    open_inbox(tx, url)
+    return inbox_id
+
+
+def inbox_at(tx: Tx, url: str, *, host: str, shared: bool) -> InboxId:
+    """The inbox of this URL, made if it is new, in the lane of its host; closed if it was."""
+    query = sa.select(inbox.c.id).where(inbox.c.url == url)
     row = tx.row(query)
     if row is None:
         lane_id = lane_for(tx, f"ap:{host}", kind="activities")
@@ -60,9 +67,19 @@ def inbox_for(tx: Tx, url: str, *, host: str, shared: bool) -> InboxId:
         )
         row = tx.row(query)
         assert row is not None  # noqa: S101 (inserted just now, or by somebody else)
-    elif row[1] is not None:
-        tx.execute(sa.update(inbox).where(inbox.c.id == row[0]).values(gone_at=None))
     return InboxId(row[0])
+
+
+def open_inbox(tx: Tx, url: str) -> bool:
+    """Let deliveries go to an inbox again. False if it was not closed."""
+    closed = sa.and_(inbox.c.url == url, inbox.c.gone_at.is_not(None))
+    return tx.execute(sa.update(inbox).where(closed).values(gone_at=None)).rowcount > 0
+
+
+def close_personal_inbox(tx: Tx, url: str, *, now: datetime) -> None:
+    """Whoever blocks us gets nothing at their own inbox any more; a shared one stays open."""
+    query = sa.select(inbox.c.id).where(inbox.c.url == url, sa.not_(inbox.c.shared))
+    close_inboxes(tx, [InboxId(row[0]) for row in tx.rows(query)], now=now)
 
 
 def send_activity(

@@ -21,9 +21,9 @@ from storage.followers import (
     recent_from_host,
     remove_follower,
 )
-from storage.lanes import inbox_for
+from storage.lanes import close_personal_inbox, inbox_at, inbox_for
 from storage.newsletters import local_actor
-from storage.peers import new_hosts_below
+from storage.peers import find_actor, new_hosts_below
 from storage.received import is_buried
 from storage.store import Tx
 
@@ -89,13 +89,20 @@ def _is_too_many(tx: Tx, host: str, *, now: datetime) -> bool:
 
 
 async def block(services: Services, activity: VerifiedActivity) -> Apply:
-    """Somebody blocks us: they are no follower any more."""
+    """Somebody blocks us: they are no follower any more, and their own inbox is closed to us."""
     target = await services.keyring.by_uri(activity.object_id)
     if target is None:
         return ignore("blocks nobody of ours")
+    now = services.clock.now()
 
     def apply(tx: Tx) -> str | None:
+        if is_buried(tx, activity.activity_id, activity.actor):
+            return "was undone before it came"
         remove_follower(tx, activity.actor, actor_id=target.id)
+        row = find_actor(tx, activity.actor)
+        if row is not None and target.row.kind == "newsletter":
+            inbox_at(tx, row.inbox_url, host=host_of(row.inbox_url), shared=False)
+            close_personal_inbox(tx, row.inbox_url, now=now)
         return None
 
     return apply

@@ -11,7 +11,8 @@ from fediletter.inbound.keys import where_is
 from fediletter.services import Services
 from storage.conversations import delete_all_of, delete_reply, reply_by_uri, unreact
 from storage.followers import follow_of, remove_follower
-from storage.peers import mark_deleted
+from storage.lanes import open_inbox
+from storage.peers import find_actor, mark_deleted
 from storage.polls import forget_votes
 from storage.quotes import forget_quote
 from storage.received import bury
@@ -21,7 +22,7 @@ _KINDS = {"Like": "like", "EmojiReact": "like", "Announce": "announce"}
 
 
 async def undo(services: Services, activity: VerifiedActivity) -> Apply:
-    """Take back a Follow, a like or a boost of the same actor."""
+    """Take back a Follow, a like, a boost or a Block of the same actor."""
     inner = only(activity.document.get("object"))
     inner_id = id_of(inner)
     inner_types = types_of(inner)
@@ -38,6 +39,9 @@ async def undo(services: Services, activity: VerifiedActivity) -> Apply:
             if target is None and inner_id is not None:
                 target = follow_of(tx, activity.actor, inner_id)
             done = target is not None and bool(remove_follower(tx, activity.actor, actor_id=target))
+        if "Block" in inner_types:
+            row = find_actor(tx, activity.actor)
+            done = row is not None and open_inbox(tx, row.inbox_url)
         kind = next((_KINDS[name] for name in inner_types if name in _KINDS), None)
         if kind is not None or not inner_types:
             post = our_post(tx, services.links, followed)

@@ -10,9 +10,10 @@ from federation.origins import host_of
 from fediletter.keyring import OwnActor
 from fediletter.rendering.activities import Outgoing, proven
 from storage.activities import keep_activity
+from storage.blocks import is_blocked
 from storage.fan_outs import fan_out_activity
 from storage.ids import ActivityId
-from storage.lanes import inbox_for, send_activity
+from storage.lanes import inbox_at, send_activity
 from storage.peers import KeptActor
 from storage.posts import Post
 from storage.store import Tx
@@ -64,6 +65,8 @@ def tell(
 ) -> None:
     """Send a kept activity to actors, beside any audience; each inbox gets it once.
 
+    Whom the founders have blocked, and whoever has blocked us, gets nothing.
+
     Args:
         tx: The transaction that keeps it.
         activity_id: Of `outgoing`.
@@ -74,9 +77,11 @@ def tell(
     """
     inboxes = []
     for actor in actors:
+        if is_blocked(tx, actor.uri, actor.host):
+            continue
         url = actor.inbox_url if in_person else actor.shared_inbox_url or actor.inbox_url
         shared = not in_person and actor.shared_inbox_url is not None
-        inboxes.append(inbox_for(tx, url, host=host_of(url), shared=shared))
+        inboxes.append(inbox_at(tx, url, host=host_of(url), shared=shared))
     send_activity(
         tx, activity_id, inboxes, object_uri=outgoing.object_uri, urgent=in_person, now=now
     )
