@@ -20,7 +20,10 @@ PAUSES = {"30": 30, "90": 90, "0": 0}  # Days by what the form says; anything el
 
 
 def leave(tx: Tx, key: bytes, tokens: Tokens, *, channel: str, now: datetime) -> None:
-    """All letters to this person end, also those that wait to leave (EM-15). Idempotent."""
+    """All letters to this person end, also those that wait to leave (EM-15). Idempotent.
+
+    An address that is dead or full stays known as such: leaving does not lift that (BO-9).
+    """
     person = subscribers.subscriber_by_key(tx, key)
     if person is None or person.state == "left":
         return
@@ -33,7 +36,9 @@ def leave(tx: Tx, key: bytes, tokens: Tokens, *, channel: str, now: datetime) ->
         left_topics_json=json.dumps({"state": person.state, "topics": before}),
     )
     lanes.cancel_for_subscriber(tx, person.id, now=now)
-    subscribers.suppress(tx, tokens.hash_address(person.identity), "left", now=now)
+    address_hash = tokens.hash_address(person.identity)
+    if subscribers.suppression_of(tx, address_hash) is None:
+        subscribers.suppress(tx, address_hash, "left", now=now)
     subscribers.record_consent(
         tx, person.id, Event("left", now, channel, person.language, topics_before=before)
     )

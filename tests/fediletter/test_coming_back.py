@@ -602,6 +602,19 @@ async def test_a_mail_to_the_leave_address_leaves_whoever_writes_it(shop):
     assert (await reader(shop, "bo@reader.test")).state == "active"
 
 
+@pytest.mark.rule("BO-9")
+async def test_who_leaves_while_their_box_is_gone_stays_known_as_gone(shop):
+    (ana,) = await sent_to(shop, "ana@reader.test")
+    await hand_over(shop, bounce_address(shop, ana), report())
+    token = shop.services.tokens.unsubscribe((await reader(shop, "ana@reader.test")).key)
+
+    answer = await shop.client.post(f"/unsubscribe/{token}")
+
+    assert answer.status_code == 200
+    assert (await reader(shop, "ana@reader.test")).state == "left"
+    assert await suppression(shop, "ana@reader.test") == "gone"
+
+
 @pytest.mark.rule("UN-6")
 async def test_a_false_leave_tag_leaves_nobody(shop):
     await sent_to(shop, "ana@reader.test")
