@@ -74,7 +74,7 @@ def actor_from(document: Document) -> RemoteActor:
         shared_inbox=shared if shared is not None and _belongs(shared, actor_id) else None,
         username=text_of(document, "preferredUsername", longest=_LONGEST_HANDLE),
         name=text_of(document, "name", longest=_LONGEST_NAME),
-        url=url_of(document.get("url")),
+        url=_page(document, actor_id),
         icon=_image(document.get("icon")),
         followers=id_of(document.get("followers")),
         keys=tuple(_keys(document, actor_id)),
@@ -93,6 +93,16 @@ def _belongs(inbox: str, actor_id: str) -> bool:
     if mine.host == theirs.host:
         return True
     return mine.scheme == "https" and is_related_host(mine.host, theirs.host)
+
+
+def _page(document: Document, actor_id: str) -> str | None:
+    """Its page for people: a name here leads to no host but its own (HT-7)."""
+    url = url_of(document.get("url"))
+    try:
+        near = url is not None and is_related_host(parse_url(url).host, parse_url(actor_id).host)
+    except BadUrl:
+        return None
+    return url if near else None
 
 
 def _image(value: object) -> str | None:

@@ -21,6 +21,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from mdit_py_plugins.footnote import footnote_plugin
 
+from federation.errors import BadUrl
+from federation.origins import host_of
 from fediletter.limits import REMOTE_HTML_BYTES, REPLY_LINKS
 from fediletter.newsletter.typography import NARROW, NBSP, french
 from storage.media import Media, Rendition
@@ -48,7 +50,9 @@ _REMOTE_TAGS = set(
 )
 _NOTE_MARKS: dict[Profile, str] = {"mail": "<sup>{}</sup>", "article": "[{}]"}
 _REMOTE_CLASSES = {"h-card", "u-url", "mention", "hashtag"}
-_INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
+)
 _STORED = re.compile(r"/media/([0-9a-f]{20})-(\d+)\.")  # Public id and width.
 MAIL_COLUMN = 600  # CSS pixels.
 _SHARP = 1280  # Pixels of a file: about twice the column.
@@ -133,24 +137,32 @@ def from_remote(markup: str) -> SafeHtml:
     """HTML of a stranger, for showing below a letter.
 
     What is longer than L-20 is shown as plain text; after L-27 links the rest are plain text.
+    Images become links, since readers load nothing from elsewhere (HT-8); a link whose words do not
+    begin with its host is followed by it (HT-7).
     """
     if len(markup.encode("utf-8", "replace")) > REMOTE_HTML_BYTES:
-        return paragraphs_of(plain_text(markup[:REMOTE_HTML_BYTES]))
-    markup = re.sub(r"<(/?)h[1-6][^>]*>", r"<\1p>", markup, flags=re.IGNORECASE)
+        return paragraphs_of(_seen(plain_text(markup[:REMOTE_HTML_BYTES])))
+    markup = _IMAGE.sub(_image_as_link, _HEADING.sub(_heading_as_paragraph, markup))
+    # Twice: marks that nobody sees may have been written as entities, and cleaning is the last
+    # step whatever was done to its first result (HT-2).
+    return _clean_remote(_LINK.sub(_with_host, _seen(_clean_remote(markup))))
+
+
+def _clean_remote(markup: str) -> SafeHtml:
     count = 0
 
     def attribute(tag: str, name: str, value: str) -> str | None:
         nonlocal count
         if name == "href":
             count += 1
-            return value if count <= REPLY_LINKS and is_web_address(value) else None
+            return value if count <= REPLY_LINKS and _host_of_link(value) else None
         if name == "class":
             kept = [part for part in value.split() if part in _REMOTE_CLASSES]
             return " ".join(kept) or None
         return value
 
     cleaned = nh3.clean(
-        _INVISIBLE.sub("", _CONTROL.sub("", markup)),
+        markup,
         tags=_REMOTE_TAGS,
         clean_content_tags={"script", "style"},
         attributes={
@@ -166,6 +178,53 @@ def from_remote(markup: str) -> SafeHtml:
         strip_comments=True,
     )
     return SafeHtml(cleaned)
+
+
+# Each stops at the next "<": one pass over whatever comes (FE-14).
+_HEADING = re.compile(r"<(/?)h[1-6]\b[^<>]*>", re.IGNORECASE)
+_IMAGE = re.compile(r"<img\b([^<>]*)>", re.IGNORECASE)
+_SOURCE = re.compile(r"""\b(src|alt)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
+# As nh3 writes a link: attributes between double quotes, no link within.
+_LINK = re.compile(r'<a href="([^"]*)"(?: [a-z]+="[^"]*")*>(.*?)</a>', re.DOTALL)
+_NAME_OR_TAG = re.compile(r"[@#]\w+")
+
+
+def _heading_as_paragraph(found: re.Match[str]) -> str:
+    return "</strong></p>" if found[1] else "<p><strong>"
+
+
+def _image_as_link(found: re.Match[str]) -> str:
+    said = {one[1].lower(): one[2] or one[3] or one[4] or "" for one in _SOURCE.finditer(found[1])}
+    address, words = (entities.unescape(said.get(name, "")) for name in ("src", "alt"))
+    if not _host_of_link(address):
+        return entities.escape(words)
+    return f'<a href="{entities.escape(address)}">{entities.escape(words or address)}</a>'
+
+
+def _with_host(found: re.Match[str]) -> str:
+    host = _host_of_link(entities.unescape(found[1]))
+    words = re.sub("<[^<>]*>", "", found[2]).strip()
+    shown = re.match(r"(?:https?://)?(?:www\.)?([^/?#\s]*)", words.lower())
+    if host is None or _NAME_OR_TAG.fullmatch(words, endpos=len(words.removesuffix(f"@{host}"))):
+        return found[0]
+    if shown is not None and shown[1] == host.removeprefix("www."):
+        return found[0]
+    return f"{found[0]} ({host})"
+
+
+def _host_of_link(address: str) -> str | None:
+    """The host that a stranger's link leads to; None if it is not plainly one (HT-4, IN-34)."""
+    if not is_web_address(address):
+        return None
+    try:
+        return host_of("{0.scheme}://{0.netloc}/".format(urlsplit(address.strip())))
+    except BadUrl:
+        return None
+
+
+def _seen(text: str) -> str:
+    """Text without marks that nobody sees or that turn its direction (HT-7)."""
+    return _INVISIBLE.sub("", _CONTROL.sub("", text))
 
 
 _MASTODON_TAGS = set(
@@ -223,7 +282,7 @@ def plain_text(markup: str) -> str:
 
 def without_tags(markup: str) -> str:
     """Text of HTML by one pass alone, for when the sanitiser fails; it is not safe HTML."""
-    return entities.unescape(re.sub("<[^<>]*>", "\n", _INVISIBLE.sub("", _CONTROL.sub("", markup))))
+    return _seen(entities.unescape(re.sub("<[^<>]*>", "\n", markup)))
 
 
 def plain_name(text: str, longest: int) -> str:
