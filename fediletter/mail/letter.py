@@ -16,11 +16,12 @@ from markupsafe import Markup
 
 from fediletter.mail.compose import PREFERENCES_HERE, UNSUBSCRIBE_HERE
 from fediletter.mail.text import text_of, wrapped
-from fediletter.newsletter.html import SafeHtml
+from fediletter.newsletter.html import SafeHtml, plain_text
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # `>` may stand in a quoted value; a quote in one is always written as an entity.
 _IMAGE = re.compile(r'<img\b(?:[^>"]|"[^"]*")*>')
+_PREHEADER = 40, 130  # Characters.
 _html = Environment(
     loader=FileSystemLoader(_TEMPLATES),
     autoescape=True,
@@ -56,6 +57,7 @@ class LetterContent:
     cover_alt: str = ""
     cover_width: int = 600
     cover_height: int = 400
+    subject: str = ""  # Of the mail; empty: the title.
     footer_language: str = ""  # Where it is another than the letter's.
 
 
@@ -71,7 +73,11 @@ def render_letter(content: LetterContent, translate: Callable[[str], str]) -> tu
     places = {"preferences": PREFERENCES_HERE, "unsubscribe": UNSUBSCRIBE_HERE}
     style = (_TEMPLATES / "letter.css").read_text(encoding="utf-8")
     page = _html.get_template("letter.html").render(
-        content=content, style=style, _=translate, **places
+        content=content,
+        preheader=_preheader(content),
+        style=style,
+        _=translate,
+        **places,
     )
     inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_style_tags=False)
     # What only refines stays in the head; the letter reads well without it (HT-1, HT-9).
@@ -89,6 +95,18 @@ def render_letter(content: LetterContent, translate: Callable[[str], str]) -> tu
         **places,
     )
     return html, text
+
+
+def _preheader(content: LetterContent) -> str:
+    """What mailboxes show beside the subject: 40 to 130 characters of what is said (HT-10)."""
+    shown = content.summary
+    for more in (plain_text(content.body_html), content.why):
+        if len(shown) < _PREHEADER[0]:
+            shown = " · ".join(part for part in (shown, re.sub(r"[ \n]+", " ", more)) if part)
+    if len(shown) <= _PREHEADER[1]:
+        return shown
+    cut = shown[: _PREHEADER[1] - 1]
+    return (cut.rpartition(" ")[0] or cut) + "…"
 
 
 def _as_wide_as_it_is(image: re.Match[str]) -> str:

@@ -16,9 +16,7 @@ _MARKS = {
     "i": ("_", "_"),
     "strong": ("*", "*"),
     "b": ("*", "*"),
-    "sup": ("(", ")"),
-    "s": ("~~", "~~"),
-    "del": ("~~", "~~"),
+    "span": ("~~", "~~"),  # What is struck out, in a mail.
 }
 
 
@@ -71,7 +69,9 @@ class _Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
-        self._bare = None
+        if tag == "br":
+            self._bare = None
+        self._settle_bare()
         if tag in ("ul", "ol"):
             self._flush("p")
             start = values.get("start") or "1"
@@ -112,6 +112,8 @@ class _Reader(HTMLParser):
             self._inline += _MARKS.get(tag, ("", ""))[0]
 
     def handle_endtag(self, tag: str) -> None:
+        if tag in _MARKS:
+            self._settle_bare()
         self._bare = None
         if tag in ("ul", "ol"):
             self._flush("p")
@@ -158,12 +160,8 @@ class _Reader(HTMLParser):
             self._put([line for row in rows for line in self._wrapped(row, "")])
 
     def handle_data(self, data: str) -> None:
-        if self._bare is not None and data[:1] not in (" ", "\n"):
-            # A sign behind an address would be taken for a part of it (TX-2).
-            start, address = self._bare
-            self._inline = self._inline[:start]
-            self._add_note(address)
-        self._bare = None
+        if data.strip(" \n"):
+            self._settle_bare()
         data = data.translate(_INVISIBLE)
         if not data:
             return
@@ -183,10 +181,21 @@ class _Reader(HTMLParser):
             address = address.removeprefix("mailto:").partition("?")[0]
         if address.startswith("http") and address == words:
             self._bare = self._link_from, address
+            if self._inline[: self._link_from].rpartition("\n")[2].strip():
+                self._settle_bare()
         elif address and address != words:
             self._inline += " "
             self._add_note(address)
         self._link = None
+
+    def _settle_bare(self) -> None:
+        """An address that is its own words stands on a line of its own, or as a note (TX-2)."""
+        if self._bare is not None:
+            start, address = self._bare
+            before, behind = self._inline[:start], self._inline[start:].partition(address)[2]
+            self._inline, self._bare = before, None
+            self._add_note(address)
+            self._inline += behind
 
     def _add_note(self, address: str) -> None:
         self._number += 1

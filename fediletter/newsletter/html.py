@@ -39,7 +39,12 @@ _WEB_TAGS = frozenset(
 _ARTICLE_TAGS = frozenset(
     "p br h2 h3 h4 h5 h6 strong em del code pre blockquote ul ol li a img".split()
 )
-_MAIL_TAGS = _WEB_TAGS - {"section", "span"}
+# HT-4. A span is what is struck out: mailboxes know no `s`.
+_MAIL_TAGS = frozenset(
+    (
+        "p br hr h2 h3 strong em span code pre blockquote ul ol li a img table thead tbody tr th td"
+    ).split()
+)
 _TAGS: dict[Profile, frozenset[str]] = {
     "web": _WEB_TAGS,
     "mail": _MAIL_TAGS,
@@ -48,7 +53,7 @@ _TAGS: dict[Profile, frozenset[str]] = {
 _REMOTE_TAGS = set(
     "p br strong b em i del s u code pre blockquote ul ol li span a ruby rt rp".split()
 )
-_NOTE_MARKS: dict[Profile, str] = {"mail": "<sup>{}</sup>", "article": "[{}]"}
+_NOTE_MARKS: dict[Profile, str] = {"mail": "\u00a0({})", "article": "[{}]"}
 _REMOTE_CLASSES = {"h-card", "u-url", "mention", "hashtag"}
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
@@ -106,6 +111,9 @@ def from_markdown(
     _settle_addresses(tokens, base_url, prefix)
     _size_images(tokens, prefix, images or {}, profile)
     _settle_headings(tokens, profile)
+    _name_columns(tokens)
+    if profile == "mail":
+        _strike_by_style(tokens)
     if profile != "web":
         tokens = list(_without_footnote_links(tokens, _NOTE_MARKS[profile]))
     if instead_of_wide is not None:
@@ -404,6 +412,20 @@ def _settle_headings(tokens: Sequence[Token], profile: Profile) -> None:
                 token.attrs["id"] = f"s-{number}"
 
 
+def _name_columns(tokens: Iterable[Token]) -> None:
+    for token in tokens:
+        if token.type == "th_open":
+            token.attrs["scope"] = "col"
+
+
+def _strike_by_style(tokens: Iterable[Token]) -> None:
+    for token in _walk(tokens):
+        if token.type in ("s_open", "s_close"):
+            token.tag = "span"
+        if token.type == "s_open":
+            token.attrs["class"] = "struck"
+
+
 def _without_footnote_links(tokens: Sequence[Token], mark: str) -> Iterable[Token]:
     for token in tokens:
         if token.type == "footnote_block_open":
@@ -505,11 +527,14 @@ def _attributes(profile: Profile) -> Callable[[str, str, str], bool]:
         "a": {"href"} if profile == "article" else {"href", "title"},
         "img": {"src", "alt", "title", "width", "height"},
         "ol": {"start"},
+        "th": {"scope"},
     }
 
     def allowed(tag: str, name: str, value: str) -> bool:
         if name in simple.get(tag, ()):
             return name not in ("href", "src") or "\\" not in value
+        if profile == "mail":
+            return (tag, name, value) == ("span", "class", "struck")
         if profile != "web":
             return False
         return _allowed_on_web(tag, name, value)

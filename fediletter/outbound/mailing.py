@@ -240,7 +240,12 @@ def compose_letter(
         AppError: The subject or a name cannot be sent, or the letter is too long (MI-8).
         CannotEmbed: Its images cannot travel inside the mail as the founder wants.
     """
-    content = replace(letter_content(post, letter, links, language, images), note=note)
+    subject = subject or post.title
+    content = replace(
+        letter_content(post, letter, links, language, images),
+        note=note,
+        subject=_typeset(subject, post.language),
+    )
     html, text = render_letter(content, words(language).gettext)
     if len(html.encode()) > HTML_STOPS:
         raise AppError(
@@ -249,7 +254,6 @@ def compose_letter(
             "Shorten it, or send it to the web and the fediverse only.",
             {"size": len(html.encode()) // 1000},
         )
-    subject = subject or post.title
     host = settings.host.partition(":")[0]
     embedded: tuple[EmbeddedImage, ...] = ()
     if post.embeds_images:

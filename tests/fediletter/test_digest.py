@@ -3,6 +3,7 @@
 import asyncio
 import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import pytest
 
@@ -93,6 +94,9 @@ async def test_who_asked_for_a_month_at_a_time_gets_one_digest_and_no_letter(sho
     assert "Une accroche sur le lin." in digest.text
     assert f"{shop.base_url}/letters/du-cuir" in digest.text
     assert re.search(r"<h2[^>]*>Du lin</h2>", digest.html)
+    (preheader,) = re.findall(r'<div class="preheader"[^>]*>([^<]*)</div>', digest.html)
+    assert 40 <= len(unescape(preheader)) <= 130
+    assert preheader.startswith("Du lin · Du cuir · ")
     assert "&lt;" not in digest.html
     assert len(mails(shop, BO)) == 2
 

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from html import unescape
 from html.parser import HTMLParser
 
 import html5lib
@@ -32,6 +33,12 @@ MARKDOWN = """Bonjour **lin**, *cuir* et [l'atelier](https://a.example/?x=1&y=2)
 ```
 code & <b>
 ```
+
+#### Encore
+
+~~60~~ 50 €[^1]
+
+[^1]: Une note.
 """
 _ALLOWED = set(
     "html head meta title style body p h1 h2 h3 a img ul ol li blockquote strong em code pre hr br "
@@ -39,10 +46,13 @@ _ALLOWED = set(
 )
 
 
-def letter(language="fr", *, body=None, footer_language="") -> str:
+TEASER = "Douze mètres de lin de Normandie, et ce que nous en ferons."
+
+
+def letter(language="fr", *, body=None, footer_language="", summary=TEASER) -> str:
     content = LetterContent(
         title="Le lin & le cuir",
-        summary="Douze mètres de lin de Normandie, et ce que nous en ferons.",
+        summary=summary,
         body_html=body or from_markdown(MARKDOWN, profile="mail", language=language, base_url=BASE),
         footer_language=footer_language,
         language=language,
@@ -74,7 +84,12 @@ def test_a_strict_parser_has_nothing_to_say():
 
 @pytest.mark.rule("HT-4")
 def test_only_elements_that_survive_are_used():
-    assert {tag for tag, _ in Tags(letter()).found} <= _ALLOWED
+    found = Tags(letter()).found
+
+    assert {tag for tag, _ in found} <= _ALLOWED
+    assert [attrs["scope"] for tag, attrs in found if tag == "th"] == ["col", "col"]
+    (struck,) = [attrs for tag, attrs in found if tag == "span"]
+    assert "text-decoration: line-through" in struck["style"]
 
 
 @pytest.mark.rule("HT-1")
@@ -137,6 +152,24 @@ def test_the_teaser_comes_first_and_is_hidden_honestly():
     assert body.index("<div") < body.index("<table")
     for part in ("display: none", "max-height: 0", "mso-hide: all"):
         assert part in first[0]
+
+
+@pytest.mark.rule("HT-10")
+@pytest.mark.parametrize(
+    ("summary", "shown"),
+    [
+        (TEASER, TEASER),
+        ("Court.", "Court. · Bonjour lin, cuir et l'atelier. "),
+        ("", "Bonjour lin, cuir et l'atelier. "),
+        ("mot " * 40, "mot " * 31 + "mot…"),
+    ],
+)
+def test_beside_the_subject_stand_forty_to_a_hundred_and_thirty_characters(summary, shown):
+    (preheader,) = re.findall(r'<div class="preheader"[^>]*>([^<]*)</div>', letter(summary=summary))
+
+    preheader = unescape(preheader)
+    assert preheader.replace("’", "'").startswith(shown)
+    assert 40 <= len(preheader) <= 130
 
 
 @pytest.mark.rule("HT-6")

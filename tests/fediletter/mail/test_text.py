@@ -56,9 +56,12 @@ def test_no_sign_stands_behind_an_address():
     bare = '<a href="https://lin.example/a">https://lin.example/a</a>'
 
     assert text_of(f"<p>Voir {bare}, puis {bare}</p><p>{bare}</p>") == (
-        "Voir [1], puis https://lin.example/a\n\nhttps://lin.example/a\n\n"
-        "[1] https://lin.example/a\n"
+        "Voir [1], puis [2]\n\nhttps://lin.example/a\n\n"
+        "[1] https://lin.example/a\n[2] https://lin.example/a\n"
     )
+    assert text_of(f"<p><strong>{bare}</strong>.</p>") == "*[1]*.\n\n[1] https://lin.example/a\n"
+    assert text_of(f"<p>{bare} <em>ici</em></p>").startswith("[1] _ici_\n")
+    assert text_of(f"<p>Voir :<br>{bare}<br>Voilà</p>") == "Voir :\nhttps://lin.example/a\nVoilà\n"
 
 
 @pytest.mark.rule("TX-1")
@@ -66,7 +69,7 @@ def test_where_to_write_to_and_what_is_struck_out_are_said_in_the_text_too():
     write = '<a href="mailto:ana@lin.example?subject=Lin">écrivez-nous</a>'
     shown = '<a href="mailto:bo@lin.example">bo@lin.example</a>'
 
-    assert text_of(f"<p>Non, <s>60</s> 50 € : {write} ou {shown}.</p>") == (
+    assert text_of(f'<p>Non, <span class="struck">60</span> 50 € : {write} ou {shown}.</p>') == (
         "Non, ~~60~~ 50 € : écrivez-nous [1] ou bo@lin.example.\n\n[1] ana@lin.example\n"
     )
 
