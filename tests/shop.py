@@ -1,10 +1,14 @@
 """A whole shop for tests: installed in a directory of its own, served on a real loopback port."""
 
 import asyncio
+import atexit
 import contextlib
+import functools
 import re
+import shutil
 import socket
 import ssl
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,6 +32,19 @@ from storage.posts import Draft
 
 EMAIL, PASSWORD = "founder@shop.test", "a bag of linen and leather"
 _HASH = hash_password(PASSWORD)
+
+
+_OF_FIRST_ROWS = {"database_url", "secret_file", "account", "language"}
+
+
+@functools.cache
+def _installed() -> Path:
+    """A directory as `install` leaves it, made once a process: its keys and tables are dear."""
+    directory = Path(tempfile.mkdtemp(prefix="fediletter-installed-")) / "shop"
+    atexit.register(shutil.rmtree, directory.parent)
+    environ = {"FEDILETTER_BASE_URL": "http://127.0.0.1", "FEDILETTER_MAIL_FROM": "news@shop.test"}
+    install(load(environ, data=directory), now=datetime.now(UTC), title="Atelier Rivière")
+    return directory
 
 
 def free_port() -> int:
@@ -113,7 +130,7 @@ async def until(condition, *, seconds: float = 20.0) -> None:
                 found = await found
             if found:
                 return
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager
@@ -147,6 +164,8 @@ async def running_shop(
     } | {f"FEDILETTER_{name.upper()}": value for name, value in settings.items()}
     loaded = load(environ, data=directory)
     now = datetime.now(UTC)
+    if not directory.exists() and not settings.keys() & _OF_FIRST_ROWS:
+        await asyncio.to_thread(shutil.copytree, await asyncio.to_thread(_installed), directory)
     await asyncio.to_thread(install, loaded, now=now, title="Atelier Rivière")
     services = build_services(loaded)
     if clock is not None:
@@ -164,7 +183,9 @@ async def running_shop(
             ssl_keyfile=certificates[2] if certificates else None,
         )
     )
-    trusted = ssl.create_default_context(cafile=certificates[0]) if certificates else True
+    trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if certificates:
+        trusted.load_verify_locations(certificates[0])
     task = asyncio.create_task(server.serve())
     await until(lambda: server.started or task.done())
     async with httpx.AsyncClient(

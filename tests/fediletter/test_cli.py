@@ -32,6 +32,7 @@ def run(*arguments: str, stdin: str = "", **environ: str) -> subprocess.Complete
     )
 
 
+@pytest.mark.slow
 def test_the_demos_whole_round_works():
     answer = run("demo", "--check")
 
@@ -40,6 +41,7 @@ def test_the_demos_whole_round_works():
     assert answer.stderr == ""
 
 
+@pytest.mark.slow
 def test_the_demo_is_filled_says_where_to_click_and_finds_all_again(tmp_path):
     port = 0
     while not port:  # The reader's server takes the next one.
@@ -92,6 +94,7 @@ def test_every_command_explains_itself(command):
     assert "Usage: fediletter" in answer.stdout
 
 
+@pytest.mark.slow
 def test_help_speaks_the_language_of_the_terminal():
     french, english = (
         run("subscribers", "--help", FEDILETTER_LANGUAGE=language).stdout
@@ -198,6 +201,7 @@ def test_publish_makes_topics_and_prints_the_address(tmp_path):
     assert run("--data", data, "publish", str(letter), "--to", "pigeon").returncode == 2
 
 
+@pytest.mark.slow
 def test_subscribers_come_in_and_go_out_without_loss_and_nobody_who_left_comes_back(tmp_path):
     data = str(tmp_path / "data")
     run("--data", data, "init")

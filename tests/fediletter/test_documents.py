@@ -142,6 +142,7 @@ async def test_a_very_long_letter_is_cut_with_a_link_to_the_rest(shop):
     assert article["nameMap"] == {"fr": "Long"}
 
 
+@pytest.mark.slow
 @pytest.mark.rule("P10")
 @pytest.mark.parametrize(
     "body",

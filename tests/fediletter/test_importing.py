@@ -163,6 +163,7 @@ async def test_what_other_programs_export_is_taken_as_it_is_at_the_desk(desk, so
     assert await desk.states() == states
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", LISTS)
 def test_what_other_programs_export_is_taken_as_it_is_on_the_command_line(tmp_path, source):
     name, octets, states = LISTS[source]
@@ -279,6 +280,7 @@ async def test_a_date_is_read_as_the_file_tells_or_as_the_founder_says(
     assert found == datetime(year, month, day, tzinfo=UTC)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("IM-2")
 async def test_the_command_line_asks_for_the_order_of_dates_and_takes_it(tmp_path):
     (tmp_path / "list.csv").write_text("email,created_at\nana@example.org,04/05/2023\n")

@@ -125,6 +125,7 @@ async def test_an_answer_made_while_something_changed_is_not_kept(shop):
     assert shelf.find(key) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 async def test_nothing_outdated_is_answered_by_either_of_two_processes(
     tmp_path, postgres_url, database

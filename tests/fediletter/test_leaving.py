@@ -212,6 +212,7 @@ async def test_token_pages_are_kept_by_nobody_and_point_nowhere_else(shop, link)
         assert all(url.startswith(shop.base_url) for url in linked)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("UN-3")
 @pytest.mark.rule("EM-7")
 async def test_a_scanner_with_a_browser_that_runs_scripts_changes_nothing(shop, link):

@@ -46,6 +46,7 @@ def test_each_step_of_the_schedule_is_kept_within_a_fifth_and_ends_after_four_da
     assert len({wait for wait in waits if wait > timedelta(hours=19)}) > 1  # Not all at a time.
 
 
+@pytest.mark.slow
 @pytest.mark.rule("L-91")
 @pytest.mark.rule("TR-17")
 async def test_what_is_put_off_for_four_days_has_failed_and_counts_as_later(tmp_path):

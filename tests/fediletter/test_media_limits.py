@@ -102,6 +102,7 @@ def test_two_hundred_frames_are_taken_and_no_more(tmp_path, kind):
         images.convert(animation(kind, limits.IMAGE_FRAMES + 1), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("L-52")
 def test_the_pixels_of_all_frames_count_together(tmp_path):
     side = 4000  # 16 million pixels: twelve fit, thirteen do not.

@@ -57,6 +57,7 @@ async def _followed(shop, world, *names):
     world.at.clear()
 
 
+@pytest.mark.slow
 async def test_the_newsletter_moves_to_an_account_that_names_it(shop, world):
     await _followed(shop, world, "ana")
     target = f"{world.base}/users/bo"
@@ -82,6 +83,7 @@ async def test_the_newsletter_moves_to_an_account_that_names_it(shop, world):
     assert world.received[2]["type"] == "Reject"
 
 
+@pytest.mark.slow
 async def test_an_alias_is_named_in_the_actor(shop, world):
     await _followed(shop, world, "ana")
     other = f"{world.base}/users/bo"

@@ -133,6 +133,7 @@ async def test_metrics_are_for_this_machine_or_for_who_has_the_token(tmp_path):
     assert statuses == [404, 404, 200, 200]
 
 
+@pytest.mark.slow
 @pytest.mark.rule("CL-6")
 async def test_health_is_503_without_detail_while_the_database_is_away(shop):
     assert (await shop.client.get("/healthz")).text == "ok"

@@ -50,6 +50,7 @@ def rests(caplog):
     return [one for one in caplog.records if one.getMessage() == "mail rests"]
 
 
+@pytest.mark.slow
 @pytest.mark.rule("RE-4")
 async def test_a_relay_that_is_down_is_named_once_and_everything_leaves_when_it_is_back(
     tmp_path, caplog
@@ -95,6 +96,7 @@ WRONG_LOGIN = {("AUTH", number): "535 5.7.8 no" for number in range(1, 99)}
 SILENT = {("EHLO", number): HOLD for number in range(1, 99)}
 
 
+@pytest.mark.slow
 @pytest.mark.rule("TR-1")
 @pytest.mark.rule("TR-2")
 @pytest.mark.parametrize(
@@ -184,6 +186,7 @@ async def test_a_relay_that_answers_an_octet_at_a_time_gets_everything_once(tmp_
     assert sorted(sink.recipients) == TEN
 
 
+@pytest.mark.slow
 @pytest.mark.rule("TR-5")
 async def test_a_cap_by_the_day_is_a_pause_over_restarts_and_not_a_failure(tmp_path, caplog):
     caplog.set_level(logging.INFO)
@@ -260,6 +263,7 @@ async def test_a_relay_that_asks_for_patience_gets_half_the_connections_and_twic
     await asyncio.wait_for(waiting, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("TR-18")
 async def test_after_4xx_answers_a_single_connection_carries_what_is_left(tmp_path):
     later = {("RCPT", number): "451 4.7.1 slower" for number in (1, 2, 3)}
@@ -400,6 +404,7 @@ def test_a_clock_set_back_by_a_day_costs_one_login_and_no_day_of_silence():
     assert watch.quiet is None
 
 
+@pytest.mark.slow
 @pytest.mark.rule("RE-9")
 async def test_a_reader_at_whom_the_relay_talks_nonsense_holds_nobody_up(tmp_path):
     sink = Sink({("RCPT", 2): "hello there", ("RCPT", 4): CLOSE})
@@ -459,6 +464,7 @@ def test_a_letter_in_doubt_waits_longer_than_the_longest_answer():
     assert uncertain_again(now, hold=True) == UNCERTAIN_HELD
 
 
+@pytest.mark.slow
 @pytest.mark.rule("HD-1")
 async def test_a_mail_that_waited_for_the_relay_bears_the_time_at_which_it_leaves(tmp_path):
     sink, clock = Sink(), Calendar()

@@ -191,6 +191,7 @@ async def test_the_mail_says_the_promise_in_both_its_parts(tmp_path, calendar):
     assert "We have kept to it so far." in " ".join(asked.text.split())
 
 
+@pytest.mark.slow
 def test_the_command_line_is_held_to_it_too(tmp_path):
     data = ("--data", str(tmp_path / "data"))
     assert run(*data, "init").returncode == 0

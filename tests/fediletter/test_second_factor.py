@@ -95,6 +95,7 @@ async def test_a_code_fits_one_step_early_or_late(turned, steps, opens):
     assert answer.status_code == (303 if opens else 401)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("L-63")
 @pytest.mark.rule("WE-5")
 async def test_codes_are_tried_five_times_a_log_in_and_twenty_times_a_day(turned):

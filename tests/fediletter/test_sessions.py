@@ -178,6 +178,7 @@ async def test_a_password_of_older_parameters_is_hashed_anew_at_the_next_log_in(
     assert hash_password("x").startswith("$argon2id$")
 
 
+@pytest.mark.slow
 @pytest.mark.rule("L-62")
 async def test_log_ins_are_counted_by_network_and_by_account(turned):
     assert (LOGINS_PER_PREFIX[0], LOGINS_PER_ACCOUNT[0]) == (10, 20)

@@ -49,6 +49,7 @@ async def test_a_full_disk_is_503_with_one_log_line_and_passes_by_itself(shop, c
     await shop.mail_to("after@example.org")
 
 
+@pytest.mark.slow
 @pytest.mark.rule("FT-6")
 async def test_a_database_locked_by_another_is_503_after_the_busy_wait_and_then_works(shop):
     path = shop.services.store.engine.url.database

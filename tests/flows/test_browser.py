@@ -29,6 +29,7 @@ def picture(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("javascript", "width"), [(False, 390), (True, 1280)], ids=["phone-bare", "desktop"]
 )

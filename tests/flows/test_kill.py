@@ -124,6 +124,7 @@ def fill(store, port: int) -> None:
     store.submit(followers).result()
 
 
+@pytest.mark.slow
 @pytest.mark.rule("FT-1")
 @pytest.mark.rule("RE-5")
 @pytest.mark.rule("RE-6")

@@ -23,6 +23,7 @@ class Turned(SystemClock):
         return super().now() + self.ahead
 
 
+@pytest.mark.slow
 @pytest.mark.rule("D06")
 async def test_a_host_that_fails_on_seven_days_is_probed_once_a_day_until_it_speaks(tmp_path):
     clock = Turned()

@@ -168,6 +168,7 @@ async def _keys(siege, url):
     await judged(siege, siege.post(pairs, body))
 
 
+@pytest.mark.slow
 @pytest.mark.rule("SU-7")
 @pytest.mark.rule("IN-15")
 @pytest.mark.rule("IN-16")

@@ -141,6 +141,7 @@ _INSIDE = (
 ).split()
 
 
+@pytest.mark.slow
 @pytest.mark.rule("IN-16")
 @pytest.mark.rule("IN-37")
 @pytest.mark.parametrize("kind", sorted(dispatch.HANDLED))

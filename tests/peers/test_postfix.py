@@ -41,6 +41,7 @@ async def test_a_letter_goes_through_postfix_into_the_mailbox(tmp_path: Path):
         assert answer.status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.rule("RE-4")
 async def test_what_the_relay_refuses_is_told_apart_and_holds_nobody_up(tmp_path: Path):
     async with (

@@ -59,6 +59,7 @@ async def test_another_process_hears_what_was_committed_and_only_that(two):
     assert not received.is_set()
 
 
+@pytest.mark.slow
 @pytest.mark.rule("RE-13")
 async def test_a_listening_connection_that_breaks_is_made_again_and_everybody_looks(two):
     here, there = two

@@ -315,6 +315,7 @@ async def test_the_keyboard_reaches_everything_and_is_seen(tmp_path):
             assert len(seen) > 5, name
 
 
+@pytest.mark.slow
 async def test_a_letter_with_many_answers_shows_them_page_by_page(tmp_path):
     async with readable(tmp_path / "shop") as (shop, paths):
         path, seen = paths["letter"], []
@@ -327,6 +328,7 @@ async def test_a_letter_with_many_answers_shows_them_page_by_page(tmp_path):
     assert [int(one) for one in seen] == list(range(REPLIES))
 
 
+@pytest.mark.slow
 async def test_feeds_have_what_their_formats_demand(tmp_path):
     import xml.etree.ElementTree as ElementTree
 
