@@ -17,6 +17,7 @@ DUPLICATES_KEPT = timedelta(days=30)  # L-7
 NEGATIVE_KEY_CACHE = timedelta(minutes=10)  # L-10
 NEGATIVE_KEYS = 10_000  # L-10
 KEY_REFRESH = timedelta(minutes=5)  # L-11
+KEYS_AT_HAND = 2_000  # Loaded, of those who wrote last.
 INBOX_PER_CALLER = (300, timedelta(minutes=5))  # L-14
 INBOX_PER_HOST = (1200, timedelta(minutes=5))  # L-15
 PAGES_PER_CALLER = (300, timedelta(minutes=5))  # L-16

@@ -1,5 +1,6 @@
 """Blocks of actors and domains, decided by founders."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -28,21 +29,39 @@ class Block:
 
 def is_blocked(tx: Tx, actor_uri: str, host: str) -> bool:
     """Whether an actor, its host or a parent domain of it is blocked."""
-    labels = host.partition(":")[0].split(".")
-    domains = [".".join(labels[start:]) for start in range(len(labels))] + [host]
-    return (
-        tx.row(
-            sa.select(blocks.c.id)
-            .where(
-                sa.or_(
-                    sa.and_(blocks.c.kind == "actor", blocks.c.value == actor_uri),
-                    sa.and_(blocks.c.kind == "domain", blocks.c.value.in_(domains)),
-                )
+    return bool(blocked_among(tx, [(actor_uri, host)]))
+
+
+def blocked_among(tx: Tx, whom: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Which of these are blocked: by their id, their host or a parent domain of it.
+
+    Args:
+        tx: The transaction.
+        whom: Ids of actors with their hosts.
+    """
+    domains = {host: _domains(host) for _, host in whom}
+    rows = tx.rows(
+        sa.select(blocks.c.kind, blocks.c.value).where(
+            sa.or_(
+                sa.and_(blocks.c.kind == "actor", blocks.c.value.in_({uri for uri, _ in whom})),
+                sa.and_(
+                    blocks.c.kind == "domain", blocks.c.value.in_(set().union(*domains.values()))
+                ),
             )
-            .limit(1)
         )
-        is not None
     )
+    found = set(rows)
+    return {
+        (uri, host)
+        for uri, host in whom
+        if found
+        and (("actor", uri) in found or any(("domain", one) in found for one in domains[host]))
+    }
+
+
+def _domains(host: str) -> set[str]:
+    labels = host.partition(":")[0].split(".")
+    return {host, *(".".join(labels[start:]) for start in range(len(labels)))}
 
 
 def add_block(tx: Tx, kind: str, value: str, *, note: str, now: datetime) -> bool:

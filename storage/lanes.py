@@ -11,7 +11,7 @@ Sources: security.md RE-4 to RE-10, L-94; architecture page, section 7.
 """
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -207,28 +207,36 @@ def refused_lately(tx: Tx, lane_id: LaneId, answer: str) -> set[ActivityId]:
     return {ActivityId(row[0]) for row in rows}
 
 
-def wake_host(tx: Tx, host: str, *, now: datetime) -> None:
-    """A verified request came from this host: it lives, so its lane need not rest any longer.
+def wake_hosts(tx: Tx, hosts: Collection[str], *, now: datetime) -> None:
+    """Verified requests came from these hosts: they live, so their lanes need not rest any longer.
 
     One that blocks us rests all the same: that it speaks says nothing of what it takes.
     """
-    woken = tx.execute(
-        sa.update(lane)
-        .where(
-            lane.c.key == f"ap:{host}",
-            lane.c.failures > 0,
-            lane.c.last_error.is_distinct_from(BLOCKS_US),
+    for chunk in chunks([f"ap:{host}" for host in hosts]):
+        resting = (
+            sa.select(lane.c.id)
+            .where(
+                lane.c.key.in_(chunk),
+                lane.c.failures > 0,
+                lane.c.last_error.is_distinct_from(BLOCKS_US),
+            )
+            .order_by(lane.c.id)
+            .with_for_update()
         )
-        .values(
-            failures=0,
-            failing_since=None,
-            failing_days=0,
-            dormant_at=None,
-            ready_at=sa.case((lane.c.ready_at.is_not(None), to_ms(now))),
-        )
-    )
-    if woken.rowcount:
-        tx.wake(LANES)
+        woken = [row[0] for row in tx.rows(resting)]
+        if woken:
+            tx.execute(
+                sa.update(lane)
+                .where(lane.c.id.in_(woken))
+                .values(
+                    failures=0,
+                    failing_since=None,
+                    failing_days=0,
+                    dormant_at=None,
+                    ready_at=sa.case((lane.c.ready_at.is_not(None), to_ms(now))),
+                )
+            )
+            tx.wake(LANES)
 
 
 def cancel_for_subscriber(tx: Tx, subscriber_id: SubscriberId, *, now: datetime) -> int:

@@ -1,7 +1,7 @@
 """Remote actors, their keys and their hosts, as we last saw them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -132,14 +132,20 @@ def actor_by_handle(tx: Tx, username: str, host: str) -> str | None:
 
 def find_key(tx: Tx, uri: str) -> KeptKey | None:
     """The key of this id, if we have it."""
-    row = tx.row(
+    found = find_keys(tx, [uri])
+    return found[0] if found else None
+
+
+def find_keys(tx: Tx, uris: Collection[str]) -> list[KeptKey]:
+    """The keys of these ids, as far as we have them; not more than one statement takes."""
+    rows = tx.rows(
         sa.select(
             remote_key.c.uri, remote_actor.c.uri, remote_key.c.public, remote_key.c.fetched_at
         )
         .join(remote_actor, remote_actor.c.id == remote_key.c.remote_actor_id)
-        .where(remote_key.c.uri == uri, remote_actor.c.deleted_at.is_(None))
+        .where(remote_key.c.uri.in_(uris), remote_actor.c.deleted_at.is_(None))
     )
-    return None if row is None else KeptKey(row[0], row[1], row[2], from_ms(row[3]))
+    return [KeptKey(uri, owner, public, from_ms(at)) for uri, owner, public, at in rows]
 
 
 def mark_deleted(tx: Tx, uri: str, *, now: datetime) -> None:
@@ -169,13 +175,17 @@ def moved_at(tx: Tx, actor_id: RemoteActorId) -> datetime | None:
     return from_ms(found)
 
 
-def hear_from(tx: Tx, host: str, *, now: datetime) -> None:
-    """A verified request came from this host."""
-    moment = to_ms(now)
+def hear_from(tx: Tx, hosts: Collection[str], *, now: datetime) -> None:
+    """A verified request came from each of these hosts."""
+    if not hosts:
+        return
+    statement = tx.insert(peer)
     tx.execute(
-        tx.insert(peer)
-        .values(host=host, first_at=moment, heard_at=moment)
-        .on_conflict_do_update(index_elements=["host"], set_={"heard_at": moment})
+        statement.on_conflict_do_update(
+            index_elements=["host"], set_={"heard_at": statement.excluded.heard_at}
+        ),
+        # In one order: two processes that hear from the same must not wait for each other.
+        [{"host": host, "first_at": to_ms(now), "heard_at": to_ms(now)} for host in sorted(hosts)],
     )
 
 

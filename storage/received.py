@@ -1,7 +1,9 @@
 """What was said to us: verified, kept once, applied later (RE-8, IN-7, IN-8)."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 
 import sqlalchemy as sa
 
@@ -11,6 +13,8 @@ from storage.schema import received, remote_actor, tombstone
 from storage.store import Tx
 from storage.times import from_ms, to_ms
 from storage.wakeup import RECEIVED
+
+_LONGEST = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,36 +29,53 @@ class Received:
     attempts: int
 
 
-def keep(
-    tx: Tx,
-    *,
-    signer: str,
-    activity_uri: str,
-    type: str,
-    body: bytes,
-    now: datetime,
-    not_before: datetime | None = None,
-) -> bool:
-    """Keep an activity. False if it is here already: a second copy changes nothing."""
-    moment = to_ms(now)
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A verified activity as it comes in."""
+
+    signer: str
+    activity_uri: str
+    type: str
+    body: bytes
+    not_before: datetime | None = None  # None: to be applied at once.
+
+
+def keep(tx: Tx, arrivals: Collection[Arrival], *, now: datetime) -> set[tuple[str, str]]:
+    """Keep activities; a second copy changes nothing.
+
+    Returns:
+        Signer and id of those that were not here already.
+    """
+    ids = {(one.signer, _short(one.activity_uri)): one for one in arrivals}
+    if not ids:
+        return set()
     statement = (
         tx.insert(received)
-        .values(
-            signer=signer,
-            activity_uri=activity_uri,
-            type=type,
-            body=body,
-            state="waiting",
-            not_before=to_ms(not_before or now),
-            at=moment,
-        )
         .on_conflict_do_nothing()
-        .returning(received.c.id)
+        .returning(received.c.signer, received.c.activity_uri)
     )
-    if tx.row(statement) is None:
-        return False
-    tx.wake(RECEIVED)
-    return True
+    # In one order: two processes that keep the same must not wait for each other.
+    values = [
+        {
+            "signer": one.signer,
+            "activity_uri": uri,
+            "type": one.type,
+            "body": one.body,
+            "state": "waiting",
+            "not_before": to_ms(one.not_before or now),
+            "at": to_ms(now),
+        }
+        for (_, uri), one in sorted(ids.items(), key=lambda item: item[0])
+    ]
+    new = [(row.signer, row.activity_uri) for row in tx.execute(statement, values)]
+    if new:
+        tx.wake(RECEIVED)
+    return {(signer, ids[signer, uri].activity_uri) for signer, uri in new}
+
+
+def _short(uri: str) -> str:
+    """An id as the index takes it: PostgreSQL's have no room for two ids of full length."""
+    return uri if len(uri) <= _LONGEST else f"urn:sha256:{sha256(uri.encode()).hexdigest()}"
 
 
 def due(tx: Tx, *, now: datetime, limit: int) -> list[ReceivedId]:

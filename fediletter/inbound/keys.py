@@ -28,7 +28,13 @@ from federation.keys import KnownKey, public_key
 from federation.origins import same_origin
 from federation.signatures.cavage import CavageClaim
 from federation.signatures.rfc9421 import MessageClaim
-from fediletter.limits import KEY_REFRESH, NEGATIVE_KEY_CACHE, NEGATIVE_KEYS, STRANGERS
+from fediletter.limits import (
+    KEY_REFRESH,
+    KEYS_AT_HAND,
+    NEGATIVE_KEY_CACHE,
+    NEGATIVE_KEYS,
+    STRANGERS,
+)
 from fediletter.newsletter.html import plain_name
 from fediletter.services import Services
 from storage.peers import ActorSnapshot, KeptKey, find_key, forget_strangers, keep_actor
@@ -49,8 +55,28 @@ class KeyLookup:
         self._failures = OrderedDict()
         self._refreshed: OrderedDict[str, datetime] = OrderedDict()
         self._seen: OrderedDict[str, tuple[datetime, Whereabouts]] = OrderedDict()
+        self._at_hand: OrderedDict[str, tuple[KeptKey, KnownKey]] = OrderedDict()
         self._under_way: dict[str, asyncio.Task[KnownKey]] = {}
         self._met = 0
+
+    def at_hand(self, claim: Claim) -> tuple[VerifiedActivity, KeptKey] | None:
+        """Verify a claim with a key that proved another before, without a look at the store.
+
+        Whoever relies upon it asks the store whether the key is still kept. None: it is not at
+        hand, or not this one's; `prove` says which.
+        """
+        found = self._at_hand.get(claim.key_id)
+        if found is None:
+            return None
+        kept, key = found
+        try:
+            return verify(claim, key), kept
+        except FederationError:
+            return None
+
+    def forget(self, kept: KeptKey) -> None:
+        """The store has another by now."""
+        self._at_hand.pop(kept.uri, None)
 
     async def prove(self, claim: Claim, *, now: datetime) -> VerifiedActivity:
         """Verify a claim with the key that is kept, or fetched now.
@@ -64,7 +90,8 @@ class KeyLookup:
         if kept is None:
             return verify(claim, await self._fetched(claim.key_id, now=now))
         try:
-            return verify(claim, _known(kept))
+            known = _known(kept)
+            activity = verify(claim, known)
         except NotTheActor:
             # Somebody of the same host may list another's key as its own.
             if not same_origin(kept.owner, claim.actor):
@@ -72,11 +99,14 @@ class KeyLookup:
             newer = await self._newer(kept, now=now)
             if newer is None:
                 raise
+            return verify(claim, newer)
         except NotProven:
             newer = await self._newer(kept, now=now)
             if newer is None:
                 raise
-        return verify(claim, newer)
+            return verify(claim, newer)
+        self._remember(self._at_hand, kept.uri, (kept, known), KEYS_AT_HAND)
+        return activity
 
     async def owner(self, signature: CavageClaim | MessageClaim, *, now: datetime) -> str:
         """Whose key made the signature of a request that claims no actor.
@@ -123,7 +153,7 @@ class KeyLookup:
         if seen is not None and now - seen[0] < NEGATIVE_KEY_CACHE:
             return seen[1]
         found = await where_is(self._services, actor_id, now=now)
-        self._remember(self._seen, actor_id, (now, found))
+        self._remember(self._seen, actor_id, (now, found), NEGATIVE_KEYS)
         return found
 
     async def _newer(self, kept: KeptKey, *, now: datetime) -> KnownKey | None:
@@ -153,7 +183,7 @@ class KeyLookup:
 
     async def _fetch(self, key_id: str, *, now: datetime) -> KnownKey:
         fetcher = await fetcher_of(self._services)
-        self._remember(self._refreshed, key_id, now)
+        self._remember(self._refreshed, key_id, now, NEGATIVE_KEYS)
         try:
             key, actor = await fetcher.key(key_id, now=now)
         except TryFetchLater as wrong:
@@ -171,17 +201,17 @@ class KeyLookup:
         return key
 
     def _fail(self, key_id: str, kind: type[FederationError], detail: str, now: datetime) -> None:
-        self._remember(self._failures, key_id, (now, kind, detail))
+        self._remember(self._failures, key_id, (now, kind, detail), NEGATIVE_KEYS)
 
     def _may_refresh(self, kept: KeptKey, now: datetime) -> bool:
         last = self._refreshed.get(kept.uri, kept.fetched_at)
         return now - last >= KEY_REFRESH
 
     @staticmethod
-    def _remember(memory: OrderedDict[str, T], key: str, value: T) -> None:
+    def _remember(memory: OrderedDict[str, T], key: str, value: T, most: int) -> None:
         memory[key] = value
         memory.move_to_end(key)
-        if len(memory) > NEGATIVE_KEYS:
+        if len(memory) > most:
             memory.popitem(last=False)
 
 

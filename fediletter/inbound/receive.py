@@ -8,8 +8,11 @@ L-15; federation.md 9.1, 9.4.
 """
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import Literal, TypeAlias
 
 from federation.errors import FederationError, NotTheActor, TryFetchLater
 from federation.inbox import Claim, InboxRequest, VerifiedActivity, examine
@@ -17,15 +20,17 @@ from federation.origins import host_of
 from federation.signatures import cavage, rfc9421
 from federation.signatures.cavage import CavageClaim
 from federation.signatures.rfc9421 import MessageClaim
+from fediletter.gathering import Gathering
 from fediletter.inbound.dispatch import HANDLED, LOOK_AGAIN
 from fediletter.inbound.keys import KeyLookup
 from fediletter.limits import INBOX_PER_CALLER, INBOX_PER_HOST
 from fediletter.rates import Rates
 from fediletter.services import Services
 from storage import received
-from storage.blocks import is_blocked
-from storage.lanes import wake_host
-from storage.peers import find_actor, hear_from
+from storage.blocks import blocked_among, is_blocked
+from storage.lanes import wake_hosts
+from storage.peers import KeptKey, find_actor, find_keys, hear_from
+from storage.received import Arrival
 from storage.store import Tx
 
 _UNTIL_ANOTHER_LOOK = timedelta(hours=24)  # federation.md 9.4: one 404 proves nothing.
@@ -50,12 +55,26 @@ class TooOften(FederationError):
         self.seconds = seconds
 
 
+Fate: TypeAlias = Literal["taken", "blocked", "another key"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Proven:
+    """An activity on its way into the store."""
+
+    activity: VerifiedActivity
+    whose: frozenset[tuple[str, str]]  # Its actor and its signer, with their hosts.
+    key: KeptKey | None  # That was at hand; None: it was looked up just now.
+    is_wanted: bool  # Else nothing is kept of it; but whoever speaks lives.
+
+
 class Receiver:
     """Takes in requests to any inbox of ours. One for each process."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._keys = KeyLookup(services)
+        self._proven = Gathering(services.store, self._keep)
         self._callers = Rates(*INBOX_PER_CALLER)
         self._senders = Rates(*INBOX_PER_HOST)
         settings = services.settings
@@ -91,7 +110,10 @@ class Receiver:
         if claim.is_about_itself and not await self._is_known(claim.actor):
             self._callers.give_back(caller)
             return  # Nothing of theirs is here; the key is gone as well (IN-22).
-        if await self._services.store.read(_is_refused, claim):
+        known = self._keys.at_hand(claim)
+        if known is not None and await self._take(known[0], claim, known[1], caller, owner):
+            return
+        if await self._services.store.read(blocked_among, _whose(claim)):
             raise Blocked
         try:
             activity = await self._prove(claim, now=now)
@@ -101,12 +123,12 @@ class Receiver:
             if claim.is_self_delete and await self._farewell(claim, now=now):
                 return
             raise
-        self._callers.give_back(caller)
         if activity is None:
             # Forwarded or mis-attributed: no effect, and no word about why (IN-13).
+            self._callers.give_back(caller)
             _log.info("an activity signed by another actor was ignored")
             return
-        await self._take(activity, owner)
+        await self._take(activity, claim, None, caller, owner)
 
     async def _prove(self, claim: Claim, *, now: datetime) -> VerifiedActivity | None:
         try:
@@ -120,17 +142,30 @@ class Receiver:
         except FederationError:
             return None
 
-    async def _take(self, activity: VerifiedActivity, owner: str | None) -> None:
-        host = host_of(activity.actor)
-        wait = self._senders.hit(host, at=self._services.clock.monotonic())
+    async def _take(
+        self,
+        activity: VerifiedActivity,
+        claim: Claim,
+        key: KeptKey | None,
+        caller: str,
+        owner: str | None,
+    ) -> bool:
+        """Write down what is proven. False if the key that proves it is not kept any longer."""
+        moment = self._services.clock.monotonic()
+        self._callers.give_back(caller)
+        wait = self._senders.hit(host_of(activity.actor), at=moment)
         if wait is not None:
             raise TooOften("too many requests of one host", wait)
         astray = activity.type == "Follow" and owner not in (None, activity.object_id)
-        if activity.type not in HANDLED or astray:
-            # Nothing to keep; but whoever speaks lives.
-            await self._services.store.write(wake_host, host, now=self._services.clock.now())
-            return
-        await self._services.store.write(self._keep, activity)
+        is_wanted = activity.type in HANDLED and not astray
+        fate = await self._proven.add(_Proven(activity, _whose(claim), key, is_wanted))
+        if fate == "taken":
+            return True
+        self._callers.hit(caller, at=moment)
+        if fate == "blocked" or key is None:
+            raise Blocked
+        self._keys.forget(key)
+        return False
 
     async def may_read(self, request: InboxRequest, *, hosts: frozenset[str]) -> bool:
         """Whether a signed GET comes from one of these hosts, for what is not public.
@@ -170,35 +205,55 @@ class Receiver:
         is_gone = found == "gone"
         # A row of its own, so that the activity's id stays free for whoever can prove it (IN-8).
         mark = sha256(f"{claim.actor} {now.date()}".encode()).hexdigest()
-        await self._services.store.write(
-            received.keep,
+        arrival = Arrival(
             signer=claim.actor,
             activity_uri=f"urn:gone:{mark}",
             type=claim.type if is_gone else LOOK_AGAIN,
             body=claim.body,
-            now=now,
             not_before=now if is_gone else now + _UNTIL_ANOTHER_LOOK,
         )
+        await self._services.store.write(received.keep, [arrival], now=now)
         return True
 
-    def _keep(self, tx: Tx, activity: VerifiedActivity) -> None:
+    def _keep(self, tx: Tx, proven: Sequence[_Proven]) -> list[Fate]:
+        """Of those who may speak, what is wanted; whoever speaks lives."""
         now = self._services.clock.now()
-        host = host_of(activity.actor)
-        kept = received.keep(
+        blocked = blocked_among(tx, {pair for one in proven for pair in one.whose})
+        used = {one.key.uri for one in proven if one.key is not None}
+        keys = {key.uri: (key.owner, key.public) for key in find_keys(tx, used)} if used else {}
+        fates = [_fate(one, blocked, keys) for one in proven]
+        taken = [one for one, fate in zip(proven, fates, strict=True) if fate == "taken"]
+        new = received.keep(
             tx,
-            signer=activity.actor,
-            activity_uri=activity.activity_id,
-            type=activity.type,
-            body=activity.body,
+            [
+                Arrival(
+                    one.activity.actor,
+                    one.activity.activity_id,
+                    one.activity.type,
+                    one.activity.body,
+                )
+                for one in taken
+                if one.is_wanted
+            ],
             now=now,
         )
-        if kept:
-            hear_from(tx, host, now=now)
-            wake_host(tx, host, now=now)
+        heard = {host_of(signer) for signer, _ in new}
+        hear_from(tx, heard, now=now)
+        silent = {host_of(one.activity.actor) for one in taken if not one.is_wanted}
+        wake_hosts(tx, heard | silent, now=now)
+        return fates
 
 
-def _is_refused(tx: Tx, claim: Claim) -> bool:
-    """Whether the actor that is claimed, or the host that signs, is blocked."""
-    return is_blocked(tx, claim.actor, host_of(claim.actor)) or is_blocked(
-        tx, claim.key_id.partition("#")[0], host_of(claim.key_id)
-    )
+def _fate(one: _Proven, blocked: set[tuple[str, str]], keys: dict[str, tuple[str, str]]) -> Fate:
+    if not blocked.isdisjoint(one.whose):
+        return "blocked"
+    key = one.key
+    if key is not None and keys.get(key.uri) != (key.owner, key.public):
+        return "another key"
+    return "taken"
+
+
+def _whose(claim: Claim) -> frozenset[tuple[str, str]]:
+    """The actor that is claimed and the one whose key signs, with their hosts."""
+    signer = claim.key_id.partition("#")[0]
+    return frozenset({(claim.actor, host_of(claim.actor)), (signer, host_of(claim.key_id))})

@@ -16,15 +16,25 @@ from sqlalchemy.exc import DBAPIError
 
 from federation.delivery import Delivered, Gone, Outcome, Parcel, Refused, Scheme, TryLater, deliver
 from federation.network import Client
+from fediletter.gathering import Gathering
 from fediletter.limits import BLOCKING_US
 from fediletter.newsletter.alerts import Alert, tell_founders
 from fediletter.outbound.backoff import activity_again, rest_of
 from fediletter.outbound.look_again import look_again
-from fediletter.outbound.settler import Settler
 from fediletter.services import Services, house_of
 from storage.ids import ActivityId, ActorId, LaneId
 from storage.lanes import refused_lately
-from storage.leases import Again, Claim, Ended, Errand, Report, Result, activity_parcels
+from storage.leases import (
+    Again,
+    Claim,
+    Ended,
+    Errand,
+    Report,
+    Result,
+    activity_parcels,
+    settle,
+)
+from storage.store import Tx
 from storage.times import from_ms
 
 _ROUNDS = 10  # Batches over one connection before other lanes get the slot.
@@ -43,7 +53,7 @@ class ActivitySender:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._settler = Settler(services.store, services.clock)
+        self._reports = Gathering(services.store, self._settle)
         self._parcels: OrderedDict[ActivityId, tuple[Parcel, ActorId]] = OrderedDict()
         self._errors: OrderedDict[LaneId, int] = OrderedDict()  # 5xx in a row, by lane.
 
@@ -58,7 +68,7 @@ class ActivitySender:
                         client, claim, errands, scheme, is_last=number + 1 == _ROUNDS
                     )
                     scheme = report.scheme or scheme
-                    errands = await self._settler.settle(report)
+                    errands = await self._reports.add(report)
                     if not errands:
                         return
         except (asyncio.CancelledError, DBAPIError):
@@ -67,11 +77,16 @@ class ActivitySender:
             raise
         except Exception:  # noqa: BLE001 (one lane's trouble is not another's)
             _log.exception("a lane could not be drained", extra={"lane": claim.key})
-            await self._settler.settle(
+            await self._reports.add(
                 Report(
                     claim.lane_id, claim.term, rest=timedelta(minutes=1), error="unexpected trouble"
                 )
             )
+
+    def _settle(self, tx: Tx, reports: Sequence[Report]) -> list[tuple[Errand, ...]]:
+        """What is due next in each lane that goes on."""
+        more = settle(tx, reports, now=self._services.clock.now())
+        return [more.get(report.lane_id, ()) for report in reports]
 
     async def _send(
         self,

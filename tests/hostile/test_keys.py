@@ -2,10 +2,17 @@
 
 import asyncio
 import json
+import threading
 
 import pytest
+import sqlalchemy
 
+from federation.actors import actor_from
+from fediletter.inbound.keys import snapshot_of
+from storage.blocks import block
+from storage.peers import keep_actor
 from tests.federation.peer import OTHER_RSA, Peer
+from tests.shop import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -141,3 +148,55 @@ async def test_a_weak_or_huge_key_is_401_and_not_kept(siege):
     many = [document["publicKey"] | {"id": f"{ana.id}#k{number}"} for number in range(10)]
     siege.show(ana.id, document | {"publicKey": [*many, document["publicKey"]]})
     await siege.refused(siege.send(ana, siege.follow(ana)), 401)
+
+
+@pytest.mark.rule("IN-36")
+async def test_a_key_at_hand_proves_only_while_it_is_kept_and_may_speak(siege):
+    ana = siege.somebody()
+    for _ in range(3):
+        answer = await siege.send(ana, siege.activity(ana, "Like", "https://else.example/1"))
+        assert answer.status_code == 202
+    newer = Peer(ana.id, OTHER_RSA)
+    siege.show(ana.id, siege.document(newer))
+    store, now = siege.shop.services.store, siege.shop.services.clock.now()
+    await store.write(keep_actor, snapshot_of(actor_from(siege.document(newer))), now=now)
+
+    await siege.refused(siege.send(ana, siege.activity(ana, "Like", "https://else.example/1")), 401)
+
+    for _ in range(2):
+        answer = await siege.send(newer, siege.activity(newer, "Like", "https://else.example/1"))
+        assert answer.status_code == 202
+    await store.write(block, "actor", ana.id, note="", now=now)
+    like = siege.activity(newer, "Like", "https://else.example/1")
+    await siege.refused(siege.send(newer, like), 403)
+
+
+async def test_what_comes_at_the_same_time_is_kept_by_one_statement(siege):
+    ana, store = siege.somebody(), siege.shop.services.store
+    statements: list[str] = []
+
+    def note(_connection, _cursor, statement, *_):
+        statements.append(statement)
+
+    def likes(count: int):
+        return (siege.activity(ana, "Like", "https://else.example/1") for _ in range(count))
+
+    for like in likes(2):
+        await siege.send(ana, like)
+    await siege.settled()
+    held = threading.Event()
+    busy = store.submit(lambda _tx: held.wait(30))
+    sqlalchemy.event.listen(store.engine, "before_cursor_execute", note)
+    try:
+        sending = [asyncio.create_task(siege.send(ana, like)) for like in likes(20)]
+        await until(lambda: len(siege.receiver._proven._waiting) == 19)
+        held.set()
+        answers = await asyncio.gather(*sending)
+    finally:
+        held.set()
+        sqlalchemy.event.remove(store.engine, "before_cursor_execute", note)
+
+    assert {answer.status_code for answer in answers} == {202}
+    assert busy.result()
+    assert sum("INSERT INTO received" in one for one in statements) == 2
+    assert sum("FROM remote_key" in one for one in statements) == 2, "keys are at hand"

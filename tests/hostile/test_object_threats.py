@@ -456,7 +456,7 @@ async def test_what_strangers_leave_behind_is_bounded(siege, monkeypatch):
                 keys=((f"{id}#k", "x"),),
             )
             keep_actor(tx, snapshot, now=now)
-            hear_from(tx, host, now=now)
+            hear_from(tx, [host], now=now)
         forget_strangers(tx, most=5)
         counts = []
         for table, column in ((remote_actor, "host"), (peer, "host")):

@@ -15,7 +15,6 @@ from storage import received as store
 from storage.lanes import BLOCKS_US
 from storage.schema import founder, reply
 from storage.schema import received as table
-from storage.wakeup import RECEIVED
 from tests.hostile.siege import PUBLIC
 from tests.hostile.test_object_threats import answered
 from tests.shop import until
@@ -182,8 +181,7 @@ async def _put(siege, body: bytes, *, type="Create") -> int:
         uri = f"urn:put:{tx.scalar(sa.select(sa.func.count()).select_from(table))}"
         signer = f"{siege.base}/users/put"
         now = siege.shop.services.clock.now()
-        store.keep(tx, signer=signer, activity_uri=uri, type=type, body=body, now=now)
-        tx.wake(RECEIVED)
+        store.keep(tx, [store.Arrival(signer, uri, type, body)], now=now)
         return tx.scalar(sa.select(table.c.id).where(table.c.activity_uri == uri))
 
     return await siege.shop.services.store.write(work)

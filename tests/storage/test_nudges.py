@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from storage.followers import add_follower
-from storage.lanes import inbox_for, mend_after_a_jump, wake_host
+from storage.lanes import inbox_for, mend_after_a_jump, wake_hosts
 from storage.leases import Again, Ended, Report, settle
 from storage.newsletters import local_actors
 from storage.nudges import forget_dormant, give_up, try_again_now
@@ -159,7 +159,7 @@ def test_a_request_from_a_dormant_host_wakes_it(write, time, worker):
         now=time.now,
     )
 
-    write(wake_host, "back.test", now=time.now)
+    write(wake_hosts, ["back.test"], now=time.now)
 
     woken = write(take, worker, now=time.now)[0]
     assert (woken.dormant, woken.failures) == (False, 0)

@@ -15,7 +15,7 @@ from storage.lanes import (
     mail_lanes,
     send_activity,
     sweep,
-    wake_host,
+    wake_hosts,
 )
 from storage.leases import Again, Ended, Report, claim, free_lanes_of, let_go, settle
 from storage.mailings import (
@@ -198,7 +198,7 @@ def test_a_verified_request_from_a_host_wakes_its_lane(write, time, worker):
         now=time.now,
     )
 
-    write(wake_host, "dead.test", now=time.now)
+    write(wake_hosts, ["dead.test"], now=time.now)
 
     assert len(write(take, worker, now=time.now)) == 1
 
