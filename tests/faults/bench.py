@@ -17,12 +17,13 @@ import struct
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import sqlalchemy as sa
@@ -68,6 +69,14 @@ class Account:
     duplicates: int = 0
     uncertain: int = 0
     notes: dict[str, Any] = field(default_factory=dict)
+
+
+class Doubt(NamedTuple):
+    """A letter that may have arrived, listed once for each time that it was in doubt."""
+
+    email: str
+    message_id: str  # Without angle brackets.
+    again_at: int  # When it is sent once more.
 
 
 class Child:
@@ -145,6 +154,7 @@ class Bench:
         self.fediverse = Fediverse()
         self.load = Load()
         self.account = Account()
+        self.doubts: set[Doubt] = set()  # Of the whole run, as far as somebody looked.
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.children: list[Child] = []
@@ -400,23 +410,24 @@ class Bench:
     async def done(self, seconds: float = 120) -> float:
         return await self.until(self.is_done, seconds, "everything delivered")
 
-    async def uncertain(self) -> set[str]:
-        """Addresses of letters in doubt."""
+    async def uncertain(self) -> set[Doubt]:
+        """Letters in doubt now."""
 
-        def look(tx: Any) -> set[str]:
+        def look(tx: Any) -> set[Doubt]:
             rows = tx.rows(
-                sa.select(subscriber.c.email, delivery.c.mailing_id)
+                sa.select(subscriber.c.email, delivery.c.message_id, delivery.c.not_before)
                 .join(delivery, delivery.c.subscriber_id == subscriber.c.id)
                 .where(delivery.c.state == "uncertain")
             )
-            return {f"{email} {mailing}" for email, mailing in rows}
+            return {Doubt(*row) for row in rows}
 
-        return await self.store.read(look)
+        found = await self.store.read(look)
+        self.doubts |= found
+        return found
 
     async def repeat_uncertain(self, seconds: float = 60) -> int:
         """Let the time pass after which letters in doubt are sent again; how many these were."""
         in_doubt = len(await self.uncertain())
-        self.account.uncertain += in_doubt
         if in_doubt:
             self.move_clock(UNCERTAIN_REPEAT)
 
@@ -435,7 +446,14 @@ class Bench:
         counts = self.mail.counts()
         missing = sum(max(0, self.issues - counts[one]) for one in self.addresses())
         # A repeat carries the same Message-ID: different ones count as letters, equal ones double.
-        account.duplicates = sum(len(ids) - len(set(ids)) for ids in self.mail.messages.values())
+        again = Counter(
+            (email, one)
+            for email, ids in self.mail.messages.items()
+            for one in (Counter(ids) - Counter(set(ids))).elements()
+        )
+        account.duplicates, account.uncertain = again.total(), len(self.doubts)
+        again -= Counter((one.email, one.message_id) for one in self.doubts)
+        expect(not again, f"{again.total()} duplicates that were not listed as uncertain")
         distinct = sum(
             max(0, self.issues - len(set(self.mail.messages.get(one, ()))))
             for one in self.addresses()

@@ -95,7 +95,7 @@ async def backup_while_sending(bench: Bench) -> None:
     expect(not lost, f"lost {len(lost)}")
     # What left between backup and loss is in no database: held until a founder decided.
     doubles = [one for one, count in bench.mail.counts().items() if count > 1]
-    bench.account.duplicates = len(doubles)
+    bench.account.duplicates, bench.account.uncertain = len(doubles), len(bench.doubts)
     bench.account.notes["left after the backup"] = later
     expect(len(doubles) <= later, "more doubles than letters that left after the backup")
     states = await bench.states()

@@ -89,7 +89,7 @@ async def kills_through_smtp_sink(bench: Bench) -> None:
 async def _judge(bench: Bench, dump: Dump) -> None:
     """Nobody twice, whoever is missing is listed; then again, and only those listed."""
     dump.read()
-    listed = {one.partition(" ")[0] for one in await bench.uncertain()}
+    listed = {one.email for one in await bench.uncertain()}
     first = {one: len(ids) for one, ids in dump.messages.items()}
     expect(set(bench.addresses()) - set(first) <= listed, "somebody is missing and not listed")
     expect(all(count == 1 for count in first.values()), "somebody got it twice, unannounced")

@@ -41,7 +41,7 @@ class MailSink:
     script: Callable[[str, Talk], Awaitable[str | None]] | None = None
     extensions: tuple[str, ...] = ("PIPELINING",)
     log: list[tuple[float, int, str, str]] = field(default_factory=list)
-    messages: dict[str, list[str]] = field(default_factory=dict)  # By recipient: Message-IDs.
+    messages: dict[str, list[str]] = field(default_factory=dict)  # By recipient: Message-IDs, bare.
     taken_at: list[float] = field(default_factory=list)
     open: int = 0
     most_open: int = 0
@@ -136,7 +136,7 @@ class MailSink:
         message = b"".join(raw)
         found = re.search(rb"(?im)^message-id:\s*(\S+)", message)
         assert found is not None, "a message without Message-ID"
-        self.messages.setdefault(talk.recipient, []).append(found[1].decode())
+        self.messages.setdefault(talk.recipient, []).append(found[1].decode().strip("<>"))
         if self.letters:
             self.kept.setdefault(talk.recipient, []).append(message)
         self.taken_at.append(time.monotonic())
