@@ -21,11 +21,11 @@ from fediletter.newsletter.tokens import Tokens
 from fediletter.sealing import load_vault
 from fediletter.services import Services
 from fediletter.settings import Settings
-from fediletter.web.census import Counted
+from fediletter.web.desk.census import Counted
 from fediletter.web.errors import EXCEPTION_HANDLERS
-from fediletter.web.guard import Guard
-from fediletter.web.kept import Shelf
 from fediletter.web.routes import ROUTES
+from fediletter.web.serving.guard import Guard
+from fediletter.web.serving.kept import Shelf
 from fediletter.workers.intakes import carry_on_lists
 from fediletter.workers.supervisor import Supervisor
 

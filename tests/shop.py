@@ -26,7 +26,7 @@ from fediletter.newsletter import posts as rules
 from fediletter.outbound import publish as publishing
 from fediletter.services import Services
 from fediletter.settings import Settings, load
-from fediletter.web.front import server_config
+from fediletter.web.serving.front import server_config
 from storage import founders, posts
 from storage.posts import Draft
 

@@ -34,7 +34,7 @@ def run_server(settings: Settings, *, host: str, port: int, workers: bool) -> No
     import uvicorn  # noqa: PLC0415 (start-up time of the other commands)
 
     from fediletter.app import build_services, create_app  # noqa: PLC0415 (the same)
-    from fediletter.web.front import server_config  # noqa: PLC0415 (the same)
+    from fediletter.web.serving.front import server_config  # noqa: PLC0415 (the same)
 
     app = create_app(build_services(settings), workers=workers)
     server = uvicorn.Server(server_config(app, host=host, port=port))

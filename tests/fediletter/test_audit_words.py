@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import fediletter
-from fediletter.web.audit_words import _WORDS, words_for
+from fediletter.web.desk.audit_words import _WORDS, words_for
 from fediletter.words import words
 
 ROOT = Path(fediletter.__file__).parent

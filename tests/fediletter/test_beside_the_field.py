@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from fediletter.outbound import publish as publishing
-from fediletter.web.drafts import typed_from
+from fediletter.web.desk.drafts import typed_from
 from storage import posts
 from storage.media import get_media
 from tests.fediletter.dump import dump

@@ -199,7 +199,7 @@ async def test_a_letter_for_followers_is_read_by_their_servers_alone(shop, world
 @pytest.mark.rule("L-28")
 async def test_collections_turn_pages_by_cursors_that_cannot_be_guessed(shop, monkeypatch):
     for module in ("peers", "objects"):
-        monkeypatch.setattr(f"fediletter.web.{module}.COLLECTION_PAGE", 2)
+        monkeypatch.setattr(f"fediletter.web.fediverse.{module}.COLLECTION_PAGE", 2)
     letters = [await shop.publish(f"Lettre {number}") for number in range(5)]
     get = shop.client.get
 
@@ -223,7 +223,7 @@ async def test_collections_turn_pages_by_cursors_that_cannot_be_guessed(shop, mo
 
 @pytest.mark.rule("L-28")
 async def test_a_long_conversation_stands_on_pages_too(shop, world, monkeypatch):
-    monkeypatch.setattr("fediletter.web.objects.COLLECTION_PAGE", 2)
+    monkeypatch.setattr("fediletter.web.fediverse.objects.COLLECTION_PAGE", 2)
     letter = await shop.publish()
     ana = world.peer("ana")
     for number in range(3):

@@ -14,8 +14,8 @@ from fediletter.mail.embedding import MOST_BYTES
 from fediletter.media.uploads import Upload, store_image
 from fediletter.outbound import publish as publishing
 from fediletter.outbound.mailing import send_correction
-from fediletter.web.drafts import typed_from
-from fediletter.web.receipt import weight_of
+from fediletter.web.desk.drafts import typed_from
+from fediletter.web.desk.receipt import weight_of
 from storage import mailings, posts
 from storage.media import get_media
 from tests.fediletter.test_receipt import published_from_the_sheet

@@ -12,7 +12,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from fediletter.outbound.publish import withdraw
-from fediletter.web.kept import Shelf
+from fediletter.web.serving.kept import Shelf
 from storage.newsletters import update_newsletter
 from storage.posts import post_by_slug
 from tests.postgres import new_database

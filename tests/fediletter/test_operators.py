@@ -175,7 +175,7 @@ async def test_a_server_that_starts_loads_nothing_that_only_some_days_need():
     """What each costs stands in performance.md section 7."""
     seldom = {"PIL", "alembic", "css_inline", "feedgen", "lxml", "mutagen", "OpenSSL"}
     seldom |= {"prometheus_client", "psycopg", "segno", "sqlalchemy.orm", "webauthn"}
-    code = "import sys, fediletter.app, fediletter.web.front; print(*sys.modules)"
+    code = "import sys, fediletter.app, fediletter.web.serving.front; print(*sys.modules)"
 
     found = await asyncio.to_thread(
         subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -6,7 +6,7 @@ import pytest
 
 from fediletter.founders.passwords import hash_password
 from fediletter.limits import LOGINS_PER_ACCOUNT, LOGINS_PER_PREFIX, SESSION_FRESH, SESSION_IDLE
-from fediletter.web.login import device_of, safe_path
+from fediletter.web.desk.login import device_of, safe_path
 from storage import founders
 from storage.schema import founder, session
 from tests.accounts import EDITOR, Turned, add_person, browser_of, csrf_in, hidden, log_in

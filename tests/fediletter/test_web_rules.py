@@ -370,9 +370,9 @@ def test_chance_comes_from_the_system_and_tokens_are_compared_in_constant_time()
                     short.append(str(path.relative_to(CODE / "fediletter")))
     assert weak == []
     # The number of a fault, the seed of a riddle, a list's place at the desk, the demo: no keys.
-    no_keys = {"web/errors.py", "web/joining.py", "importing/lists.py", "demo/reader.py"}
+    no_keys = {"web/errors.py", "web/site/joining.py", "importing/lists.py", "demo/reader.py"}
     assert set(short) <= no_keys | {"demo/run.py"}, short
-    for name in ("web/login.py", "founders/codes.py", "founders/passkeys.py"):
+    for name in ("web/desk/login.py", "founders/codes.py", "founders/passkeys.py"):
         assert "hmac.compare_digest" in (CODE / "fediletter" / name).read_text(), name
 
 
@@ -384,7 +384,7 @@ async def test_a_fault_of_ours_shows_a_number_and_nothing_of_the_inside(shop, mo
     async def broken(*_args, **_named):
         raise RuntimeError(secret)
 
-    monkeypatch.setattr("fediletter.web.people._people", broken)
+    monkeypatch.setattr("fediletter.web.desk.people._people", broken)
     answer = await shop.client.get("/desk/people")
 
     assert answer.status_code == 500

@@ -38,7 +38,7 @@ def _head(siege, path="/ap/inbox", **more) -> bytes:
 @pytest.mark.parametrize("begun", [b"", b"POST /ap/inbox HTTP/1.1\r\nHost: ", b"second"])
 async def test_a_head_that_does_not_come_ends_its_connection(siege, monkeypatch, begun):
     assert (limits.HEAD_SECONDS, limits.BODY_SECONDS) == (10.0, 30.0)
-    monkeypatch.setattr("fediletter.web.heads.HEAD_SECONDS", 0.3)
+    monkeypatch.setattr("fediletter.web.serving.heads.HEAD_SECONDS", 0.3)
     before = await siege.state()
     reader, writer = await _connected(siege)
     if begun == b"second":
@@ -58,7 +58,7 @@ async def test_a_head_that_does_not_come_ends_its_connection(siege, monkeypatch,
 
 @pytest.mark.rule("L-3")
 async def test_a_head_within_its_time_and_what_follows_it_are_waited_for(siege, monkeypatch):
-    monkeypatch.setattr("fediletter.web.heads.HEAD_SECONDS", 1.0)
+    monkeypatch.setattr("fediletter.web.serving.heads.HEAD_SECONDS", 1.0)
     reader, writer = await _connected(siege)
     whole = _head(siege, **{"Content-Length": "2"})
     for part in (whole[:10], whole[10:30], whole[30:]):
@@ -98,7 +98,7 @@ async def test_a_head_without_an_end_is_not_remembered(siege):
 @pytest.mark.rule("L-3")
 @pytest.mark.rule("IN-17")
 async def test_a_body_that_does_not_come_is_408_and_the_end_and_changes_nothing(siege, monkeypatch):
-    monkeypatch.setattr("fediletter.web.peers.BODY_SECONDS", 0.3)
+    monkeypatch.setattr("fediletter.web.fediverse.peers.BODY_SECONDS", 0.3)
     before = await siege.state()
     reader, writer = await _connected(siege)
     writer.write(_head(siege, **{"Content-Length": "1000"}) + b"{")

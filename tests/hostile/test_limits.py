@@ -50,7 +50,7 @@ def test_rates_let_so_many_through_forget_and_stay_bounded():
 async def test_too_many_are_429_with_a_time_to_come_again(tmp_path, monkeypatch):
     monkeypatch.setattr("fediletter.inbound.receive.INBOX_PER_CALLER", (3, FIVE))
     monkeypatch.setattr("fediletter.inbound.receive.INBOX_PER_HOST", (5, FIVE))
-    monkeypatch.setattr("fediletter.web.guard.PAGES_PER_CALLER", (4, FIVE))
+    monkeypatch.setattr("fediletter.web.serving.guard.PAGES_PER_CALLER", (4, FIVE))
     async with besieged(tmp_path) as siege:
         ana = siege.somebody()
         # Proven requests are given back: of one address more of them pass than of others.
@@ -86,7 +86,7 @@ async def test_too_many_are_429_with_a_time_to_come_again(tmp_path, monkeypatch)
 
 @pytest.mark.rule("L-28")
 async def test_a_page_of_the_outbox_has_fifty_things_at_most(shop, monkeypatch):
-    monkeypatch.setattr("fediletter.web.peers.COLLECTION_PAGE", 2)
+    monkeypatch.setattr("fediletter.web.fediverse.peers.COLLECTION_PAGE", 2)
     for number in range(3):
         await shop.publish(f"Lettre {number}", "Bonjour", to_email=False)
     headers = {"Accept": TYPE}

@@ -113,7 +113,7 @@ async def test_a_surplus_is_held_for_the_founder_who_takes_it_in_later(siege, mo
 
 
 async def test_the_list_has_pages(siege, monkeypatch):
-    monkeypatch.setattr("fediletter.web.received._PAGE", 2)
+    monkeypatch.setattr("fediletter.web.desk.received._PAGE", 2)
     ana = siege.somebody()
     for _ in range(3):
         await siege.send(ana, siege.activity(ana, "Like", f"{siege.shop.base_url}/none"))

@@ -1,0 +1,1 @@
+"""Before any handler: connections and their patience, the guard, answers that are kept."""

@@ -1,0 +1,1 @@
+"""What readers see: pages, feeds, joining, choosing, leaving. No cookie, no script."""
