@@ -85,7 +85,7 @@ class IssueLetter:
     text: str
     list_id: str  # `label.host`
     list_name: str
-    archived_at: str = ""  # Empty: it stands on no page of its own.
+    archived_at: str = ""  # Empty: on no page of its own, as a digest (HD-14).
     automatic: bool = False  # Sent by the clock, not by a person (HD-16).
     leave_by_mail: bool = False  # Mail to us is read: a mailto: may stand beside the link.
     images: tuple[EmbeddedImage, ...] = ()  # `html` names them by `cid:`.

@@ -7,7 +7,11 @@ _LONGEST_ROW, _LONGEST_SLOT_ROW = 75, 72  # Octets of a line, before its soft br
 
 
 def soft_rows(value: bytes) -> bytes:
-    """A value alone on its rows, cut where no row begins with a dot (MI-5, MI-7)."""
+    """A value alone on its rows, cut where no row begins with a dot (MI-5, MI-7).
+
+    By its length and its host alone, so that all readers' links are cut at the same places. When it
+    is filled, not in the template: a mailing outlives a change of our address (UN-2).
+    """
     rows = []
     while len(value) > _LONGEST_SLOT_ROW:
         end = _LONGEST_SLOT_ROW

@@ -1,7 +1,9 @@
 """Before a letter leaves: what to look at once more, and what each channel will do with it.
 
 Pure: facts in, findings out. What asks the network or the database gathers the facts
-(`outbound.preflight`).
+(`outbound.preflight`). What is certainly wrong stops a letter. What a program cannot tell is for
+the founder to judge: a name in capitals (ONU) from shouting (HD-5), a file's name (notes.md) from
+another address, a site that has no https from a slip (HT-6).
 
 Sources: issue 4.9; email.md HD-5, MI-8, HT-5, HT-6, HT-10, HT-14, HT-15, HT-17, HT-18.
 """
@@ -17,6 +19,8 @@ from fediletter.newsletter.html import COLUMNS_IN_MAIL, IMAGE_IN_MAIL
 
 Severity = Literal["stop", "warning", "note"]
 HTML_WARNS, HTML_STOPS = 90_000, 100_000  # Octets of decoded HTML (MI-8).
+MAIL_STOPS, MAIL_WITH_IMAGES_STOPS = 300_000, 500_000  # Of a whole message (MI-8).
+LIKE_AN_ANSWER = re.compile(r"(?i)(re|fwd?|tr) ?:")  # What no subject begins with (HD-5).
 _IMAGES_IN_MAIL = 1_000_000  # Octets of all together (HT-13).
 _SUBJECT_SHOWN = 60  # Characters that most programs show of a subject on a phone.
 _PREHEADER = 130
@@ -88,9 +92,9 @@ def _title(facts: Facts) -> Iterable[Finding]:
             "The title has {count} characters. As a subject, phones show about 60 of them.",
             {"count": len(title)},
         )
-    if re.match(r"(?i)(re|fwd?|tr) ?:", title):
+    if facts.to_email and LIKE_AN_ANSWER.match(title):
         yield Finding(
-            "subject", "warning", "The title begins like an answer. Mail filters distrust that."
+            "subject", "stop", "The title begins like an answer. Mail filters distrust that."
         )
     if len(title) > 8 and title.isupper():
         yield Finding(

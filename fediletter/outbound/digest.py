@@ -3,12 +3,13 @@
 The database says which month is due, so two schedulers make one digest (RE-11). Its texts are
 composed when the first reader of each kind is reached: readers with the same letters share them.
 
-Sources: issue 4.3; email.md HD-16; RE-11, RE-12.
+Sources: issue 4.3; email.md HD-16, MI-8; RE-11, RE-12.
 """
 
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, timedelta
+from typing import TypeAlias
 
 from markupsafe import Markup
 
@@ -16,6 +17,7 @@ from fediletter.errors import AppError
 from fediletter.links import Links
 from fediletter.mail.compose import CannotCompose, IssueLetter, Sender, compose_issue
 from fediletter.mail.letter import LetterContent, render_letter
+from fediletter.newsletter.preflight import HTML_STOPS, MAIL_STOPS
 from fediletter.newsletter.rhythm import promise
 from fediletter.newsletter.typography import NBSP, french
 from fediletter.services import Services
@@ -27,6 +29,7 @@ from storage.newsletters import Newsletter, get_newsletter
 from storage.posts import Post
 from storage.store import Tx
 
+_Entry: TypeAlias = Callable[[Post, Links, Callable[..., str]], Markup]
 _HOUR = 7  # UTC, on the first day of the next month: not in the night of most readers.
 
 
@@ -89,14 +92,32 @@ def compose_digest(
     Raises:
         AppError: The sender's name cannot be sent.
     """
-    _ = words(language).gettext
     published = shown[0].published_at
     assert published is not None  # noqa: S101 (only published letters are listed)
-    subject = _("The letters of {month}", month=words(language).month(published))
+    subject = words(language).gettext(
+        "The letters of {month}", month=words(language).month(published)
+    )
+    html, raw = _composed(shown, _entry, subject, letter, links, settings, language)
+    if len(html.encode()) > HTML_STOPS or len(raw) > MAIL_STOPS:
+        # As many titles as a digest lists are never too long.
+        _, raw = _composed(shown, _title_alone, subject, letter, links, settings, language)
+    return subject, raw
+
+
+def _composed(
+    shown: list[Post],
+    entry: _Entry,
+    subject: str,
+    letter: Newsletter,
+    links: Links,
+    settings: Settings,
+    language: str,
+) -> tuple[str, bytes]:
+    _ = words(language).gettext
     content = LetterContent(
         title=subject,
         summary=_summary(shown, language),
-        body_html=Markup("\n").join(_entry(post, links, _) for post in shown),
+        body_html=Markup("\n").join(entry(post, links, _) for post in shown),
         language=language,
         newsletter=letter.title,
         sender=letter.sender_name or letter.title,
@@ -125,7 +146,7 @@ def compose_digest(
         )
     except CannotCompose as wrong:
         raise AppError(422, "The sender's name cannot be sent in a mail.") from wrong
-    return subject, template.to_bytes()
+    return html_part, template.to_bytes()
 
 
 def _summary(shown: list[Post], language: str) -> str:
@@ -147,6 +168,13 @@ def _entry(post: Post, links: Links, translate: Callable[..., str]) -> Markup:
         Markup('<p><a href="{}">{}</a></p>').format(links.letter(post.slug), words_of_link)
     )
     return Markup("\n").join(parts)
+
+
+def _title_alone(post: Post, links: Links, translate: Callable[..., str]) -> Markup:
+    """The same where a month has so many letters that Gmail would hide the last ones (MI-8)."""
+    title = _typeset(post.title, post.language)
+    line = Markup('<h2 lang="{}"><a href="{}">{}</a></h2>')
+    return line.format(post.language, links.letter(post.slug), title)
 
 
 def _typeset(text: str, language: str) -> str:

@@ -23,7 +23,12 @@ from fediletter.mail.compose import (
 from fediletter.mail.embedding import CannotEmbed, EmbeddedImage, embed, images_of
 from fediletter.mail.letter import LetterContent, render_letter
 from fediletter.newsletter.html import MAIL_COLUMN, file_in_mail, from_markdown, images_in
-from fediletter.newsletter.preflight import HTML_STOPS
+from fediletter.newsletter.preflight import (
+    HTML_STOPS,
+    LIKE_AN_ANSWER,
+    MAIL_STOPS,
+    MAIL_WITH_IMAGES_STOPS,
+)
 from fediletter.newsletter.rhythm import promise
 from fediletter.newsletter.tokens import TEST_KEY
 from fediletter.newsletter.typography import NBSP, french
@@ -41,7 +46,6 @@ from storage.notices import send_notice
 from storage.posts import Post
 from storage.store import Tx
 
-_MOST_BYTES, _MOST_WITH_IMAGES = 300_000, 500_000  # Of a whole message (MI-8).
 _BASE64 = 1.37  # What an octet becomes on its way, with the line ends.
 
 
@@ -241,6 +245,12 @@ def compose_letter(
         CannotEmbed: Its images cannot travel inside the mail as the founder wants.
     """
     subject = subject or post.title
+    if LIKE_AN_ANSWER.match(subject.strip()):
+        raise AppError(
+            422,
+            "The title begins like an answer. Mail filters distrust that.",
+            "Begin the title with another word, or send it to the web and the fediverse only.",
+        )
     content = replace(
         letter_content(post, letter, links, language, images),
         note=note,
@@ -281,7 +291,7 @@ def compose_letter(
             "Take out control characters and the sequence =? from title and sender's name.",
         ) from wrong
     raw = template.to_bytes()
-    most = _MOST_WITH_IMAGES if embedded else _MOST_BYTES
+    most = MAIL_WITH_IMAGES_STOPS if embedded else MAIL_STOPS
     if len(raw) > most:
         raise AppError(
             422,

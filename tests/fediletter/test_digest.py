@@ -2,16 +2,19 @@
 
 import asyncio
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes, policy
 from html import unescape
 
 import pytest
 
 from fediletter.clock import SystemClock
 from fediletter.outbound import publish as publishing
-from fediletter.outbound.digest import digest_due
+from fediletter.outbound.digest import compose_digest, digest_due
 from storage import digests, posts
 from storage.fan_outs import due_fan_outs
+from storage.newsletters import get_newsletter
 from storage.progress import queue_status
 from storage.subscribers import change_subscriber, choose_topics, find_subscriber
 from tests.peers.test_postfix import add_active
@@ -215,3 +218,28 @@ async def test_a_letter_withdrawn_before_the_digest_is_not_in_it(shop):
     await until(lambda: mails(shop, ANA))
 
     assert "Du lin" not in mails(shop, ANA)[0].text
+
+
+@pytest.mark.rule("MI-8")
+async def test_a_month_of_many_letters_is_listed_by_titles_alone_below_what_gmail_shows(shop):
+    post = await shop.draft("Du lin", "x", summary="é" * 500)
+    letter = await shop.services.store.read(get_newsletter)
+    now = datetime.now(UTC)
+
+    def made(count, title):
+        shown = [
+            replace(post, title=f"{n:03} " + title, slug=f"letter-{n}", published_at=now)
+            for n in range(count)
+        ]
+        world = (letter, shop.services.links, shop.settings, "fr")
+        raw = compose_digest(shown, *world)[1]
+        page = message_from_bytes(re.sub(rb"\x00[a-z-]+\x00", b"x", raw), policy=policy.default)
+        return raw, page.get_body(("html",)).get_content()
+
+    for title in ("Du lin", "é" * 146, "🧵" * 146):
+        raw, html = made(digests.MOST, title)
+        assert len(html.encode()) <= 100_000
+        assert len(raw) <= 300_000
+        assert all(f"/letters/letter-{n}" in html for n in range(digests.MOST))
+        assert "é" * 500 not in html
+    assert "é" * 500 in made(3, "Du lin")[1]

@@ -246,6 +246,15 @@ async def test_a_letter_beyond_what_gmail_shows_is_not_mailed(shop):
     await shop.publish("Long ailleurs", "Un paragraphe de lin.\n\n" * 2500, to_email=False)
 
 
+@pytest.mark.rule("HD-5")
+async def test_a_title_like_an_answer_is_no_subject_of_a_letter(shop):
+    for title in ("Re: le lin", "Fwd : le lin"):
+        post = await shop.draft(title, "Bonjour.")
+        with pytest.raises(AppError, match="begins like an answer"):
+            await publishing.publish(shop.services, post.id, version=post.version)
+    await shop.publish("Réponse au lin", "Bonjour.")
+
+
 @pytest.mark.rule("MI-8")
 async def test_a_mail_that_weighs_too_much_on_its_way_is_not_sent(shop):
     # Each of these signs has four octets, and twelve on its way: in the HTML and in the text.

@@ -52,7 +52,7 @@ def test_a_good_letter_has_nothing_to_repair_and_says_what_each_channel_does():
     [
         ({"title": " "}, "title", "stop"),
         ({"title": "x" * 61}, "subject", "warning"),
-        ({"title": "Re: lin"}, "subject", "warning"),
+        ({"title": "Re: lin"}, "subject", "stop"),
         ({"title": "SOLDES DE LIN"}, "subject", "warning"),
         ({"summary": ""}, "summary", "warning"),
         ({"topics": 0}, "topic", "note"),
