@@ -15,16 +15,24 @@ class AppError(Exception):
         words: What happened, as a message id.
         hint: What to do next, as a message id; empty when there is nothing to do.
         fields: Values of the slots in both.
+        rejoin: Whether a link to the form of joining stands below.
     """
 
     def __init__(
-        self, status: int, words: str, hint: str = "", fields: Mapping[str, object] | None = None
+        self,
+        status: int,
+        words: str,
+        hint: str = "",
+        fields: Mapping[str, object] | None = None,
+        *,
+        rejoin: bool = False,
     ) -> None:
         super().__init__(words)
         self.status = status
         self.words = words
         self.hint = hint
         self.fields = dict(fields or {})
+        self.rejoin = rejoin
 
 
 class FormError(AppError):

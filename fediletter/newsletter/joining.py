@@ -150,7 +150,9 @@ def send_confirmation(
     token = secrets.token_urlsafe(16)
     names = {topic.slug: topic.name for topic in all_topics(tx, public_only=True)}
     chosen = tuple(names[slug] for slug in wish.topics if slug in names)
-    note = mailroom.confirmation(to or person.email, token, chosen, language=wish.language, now=now)
+    note = mailroom.confirmation(
+        to or person.email, token, chosen, rhythm=wish.rhythm, language=wish.language, now=now
+    )
     subscribers.add_confirmation(
         tx,
         tokens.hash_secret(token),
@@ -193,19 +195,29 @@ def look_up_confirmation(
             404,
             "This link does not work.",
             "It may have been cut on its way. Enter your address and we will send a new one.",
+            rejoin=True,
         )
     if found.used_at is None and found.expires_at < now:
         raise AppError(
             410,
             "This link has expired.",
             "Links work for three days. Enter your address and we will send a new one.",
+            rejoin=True,
         )
     person = subscribers.get_subscriber(tx, found.subscriber_id)
     if found.used_at is not None and person.state == "left":
-        raise AppError(
-            410, "You have left these letters.", "Enter your address if you want them again."
-        )
+        raise left_already()
     return person, found
+
+
+def left_already() -> AppError:
+    """To who uses a link of letters that they have left."""
+    return AppError(
+        410,
+        "You have left these letters.",
+        "Enter your address if you want them again.",
+        rejoin=True,
+    )
 
 
 def confirm(

@@ -20,6 +20,12 @@ DATA_WORDS = {
 }
 
 
+_OFTEN = {
+    "every": "Each letter as it comes out",
+    "monthly": "One mail a month with all of them",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """A composed mail."""
@@ -43,12 +49,20 @@ class Mailroom:
     mail_from: str
 
     def confirmation(
-        self, to: str, token: str, topics: tuple[str, ...], *, language: str, now: datetime
+        self,
+        to: str,
+        token: str,
+        topics: tuple[str, ...],
+        *,
+        rhythm: str,
+        language: str,
+        now: datetime,
     ) -> Note:
         """Asks whether the address's owner wants the letters; `now` is when somebody asked."""
         chosen = ", ".join(topics) if topics else words(language).gettext("every letter")
+        often = words(language).gettext(_OFTEN[rhythm])
         paragraphs = self._asking(
-            language, chosen, words(language).moment(now), self.links.confirm(token)
+            language, chosen, often, words(language).moment(now), self.links.confirm(token)
         )
         subject = words(language).gettext(
             "Confirm your address for {title}", title=self.newsletter.title
@@ -57,9 +71,9 @@ class Mailroom:
 
     def confirmation_wording(self, language: str) -> str:
         """The text of a confirmation as it is kept for the consent record (OP-5)."""
-        return "\n\n".join(self._asking(language, "{topics}", "{moment}", "{link}"))
+        return "\n\n".join(self._asking(language, "{topics}", "{rhythm}", "{moment}", "{link}"))
 
-    def _asking(self, language: str, topics: str, moment: str, link: str) -> list[str]:
+    def _asking(self, language: str, topics: str, rhythm: str, moment: str, link: str) -> list[str]:
         _ = words(language).gettext
         days = self.newsletter.rhythm_days
         return [
@@ -68,6 +82,7 @@ class Mailroom:
                 title=self.newsletter.title,
             ),
             _("Topics: {topics}", topics=topics)
+            + f"\n{_('How often?')} {rhythm}."
             + ("\n" + _("About one letter every {days} days.", days=days) if days else ""),
             _("Asked on {moment}.", moment=moment),
             _("To confirm, open this page and press the button:") + "\n" + link,

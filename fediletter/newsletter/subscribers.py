@@ -8,9 +8,8 @@ Sources: email.md section 7; security.md EM-8, EM-11, EM-15.
 import json
 from datetime import datetime, timedelta
 
-from fediletter.errors import AppError
 from fediletter.limits import UNDO_LEAVE
-from fediletter.newsletter.joining import RHYTHMS
+from fediletter.newsletter.joining import RHYTHMS, left_already
 from fediletter.newsletter.tokens import Tokens
 from storage import lanes, subscribers
 from storage.store import Tx
@@ -95,9 +94,7 @@ def choose(
     """
     person = subscribers.subscriber_by_key(tx, key)
     if person is None or person.state not in ("active", "pending"):
-        raise AppError(
-            410, "You have left these letters.", "Enter your address if you want them again."
-        )
+        raise left_already()
     before = subscribers.topics_of(tx, person.id)
     after = subscribers.choose_topics(tx, person.id, topics, now=now)
     subscribers.change_subscriber(

@@ -1,4 +1,8 @@
-"""What the forms of joining say: shown by the templates, and kept with each consent (OP-5)."""
+"""What the forms of joining say: shown by the templates, and kept with each consent (OP-5).
+
+Who chooses no subject gets every letter (the interface page, section 4): that is said where it is
+chosen, in the box that is not ticked for them, and in the mail that asks for their yes (OP-4).
+"""
 
 from fediletter.words import Words
 from storage.newsletters import Newsletter

@@ -35,14 +35,26 @@ _WORDS = {
 
 
 def show(
-    request: Request, status: int, words: str, hint: str, fields: dict[str, object] | None = None
+    request: Request,
+    status: int,
+    words: str,
+    hint: str,
+    fields: dict[str, object] | None = None,
+    *,
+    rejoin: bool = False,
 ) -> Response:
     """An error as the one who asked can read it."""
     if request.url.path.startswith(("/ap/", "/.well-known/", "/nodeinfo/")):
         # Whoever signs may see what others may not: no cache answers for us (federation.md 3.4).
         return PlainTextResponse(words[:200], status, {"Cache-Control": "no-store"})
     response = page(
-        request, "error.html", status=status, message=words, hint=hint, fields=fields or {}
+        request,
+        "error.html",
+        status=status,
+        message=words,
+        hint=hint,
+        fields=fields or {},
+        rejoin=rejoin,
     )
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -51,7 +63,7 @@ def show(
 async def app_error(request: Request, error: Exception) -> Response:
     """An error with words of its own."""
     assert isinstance(error, AppError)  # noqa: S101 (registered for it)
-    return show(request, error.status, error.words, error.hint, error.fields)
+    return show(request, error.status, error.words, error.hint, error.fields, rejoin=error.rejoin)
 
 
 async def not_there(request: Request, _error: Exception) -> Response:

@@ -120,6 +120,14 @@ async def test_the_record_shows_form_and_mail_as_they_were(shop):
     assert record["confirmed"] == later["confirmed"]
 
 
+async def test_the_mail_that_asks_says_how_often_letters_would_come(shop):
+    for rhythm, often in (("every", "Chaque lettre quand"), ("monthly", "Un courriel par mois")):
+        form = {"email": f"{rhythm}@example.org", "rhythm": rhythm, "language": "fr"}
+        await shop.client.post("/subscribe", data=form)
+        (mail,) = await shop.mail_to(f"{rhythm}@example.org")
+        assert often in mail.text
+
+
 async def test_the_owner_chooses_on_the_page_of_the_link(shop):
     await shop.publish("Sujets", "x", topics=["Lin", "Cuir"], to_email=False)
     form = {"email": "ana@example.org", "topics": ["lin"], "language": "fr"}
@@ -283,6 +291,13 @@ async def test_who_never_confirms_is_forgotten_and_the_link_ends_before(shop):
     await shop.services.store.read(*look, now=now + timedelta(hours=71))
     with pytest.raises(AppError, match="expired"):
         await shop.services.store.read(*look, now=now + timedelta(hours=73))
+    one = await person(shop, "ana@example.org")
+    ended = now - timedelta(minutes=1)
+    await shop.services.store.write(subscribers.renew_confirmation, one.id, expires_at=ended)
+    page = await shop.client.get(link)
+    assert page.status_code == 410
+    assert 'href="/subscribe"' in page.text  # A new request is offered.
+    assert (await shop.post(link)).status_code == 410
     for days, there in ((6.9, True), (7.1, False)):
         moment = now + timedelta(days=days)
         await shop.services.store.write(retention.purge, shop.services.tokens, now=moment)
@@ -326,4 +341,5 @@ async def test_a_used_link_of_somebody_who_has_left_promises_no_letter(shop):
     for answer in (await shop.client.get(link), await shop.post(link)):
         assert answer.status_code == 410
         assert "Vous avez quitté ces lettres" in answer.text
+        assert 'href="/subscribe"' in answer.text
     assert (await person(shop, "ana@example.org")).state == "left"

@@ -13,10 +13,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fediletter.errors import AppError
 from fediletter.limits import PROPOSALS_PER_PREFIX, SUBSCRIBES_PER_PREFIX
 from fediletter.mail.addresses import BadAddress, parse_address
 from fediletter.newsletter import agenda as rules
+from fediletter.newsletter.joining import left_already
 from fediletter.newsletter.polls import vote as count_vote
 from fediletter.web.context import page, services_of
 from fediletter.web.forms import one, read_form
@@ -127,9 +127,7 @@ async def cast(request: Request) -> Response:
     person, _ = await chooser(request)
     form = await read_form(request)
     if person.state != "active":
-        raise AppError(
-            410, "You have left these letters.", "Enter your address if you want them again."
-        )
+        raise left_already()
     voter, now = rules.voter_of(person), services.clock.now()
 
     def work(tx: Tx) -> str | None:

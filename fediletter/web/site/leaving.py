@@ -18,7 +18,10 @@ from storage.newsletters import get_newsletter
 
 
 async def unsubscribe(request: Request) -> Response:
-    """The page; or, by POST, the end of the letters. No request here is ever redirected (UN-2)."""
+    """The page; or, by POST, the end of the letters. No request here is ever redirected (UN-2).
+
+    It is the same for who has left already, or was erased: who is sent a letter on is not told.
+    """
     if request.method == "POST":
         return await _leave(request)
     services = services_of(request)
@@ -28,11 +31,7 @@ async def unsubscribe(request: Request) -> Response:
         request,
         "site/unsubscribe.html",
         newsletter=await services.store.read(get_newsletter),
-        state="test"
-        if key == TEST_KEY
-        else "gone"
-        if person is None or person.state == "left"
-        else "here",
+        is_test=key == TEST_KEY,
         preferences=None if person is None else _preferences(request, person),
     )
 

@@ -14,6 +14,7 @@ from fediletter.limits import SUBSCRIBES_PER_PREFIX
 from fediletter.mail.addresses import BadAddress, mask, parse_international
 from fediletter.newsletter import own_data, wording
 from fediletter.newsletter import subscribers as rules
+from fediletter.newsletter.joining import left_already
 from fediletter.newsletter.mailroom import Mailroom
 from fediletter.newsletter.tokens import TEST_KEY
 from fediletter.outbound import handles
@@ -89,9 +90,7 @@ async def preferences(request: Request) -> Response:
     if one(form, "data"):
         return await _mail_link(request, person, one(form, "data"))
     if person.state == "left":
-        raise AppError(
-            410, "You have left these letters.", "Enter your address if you want them again."
-        )
+        raise left_already()
     if one(form, "channel") == "claim":
         own = await services.keyring.newsletter()
         await services.store.write(

@@ -155,7 +155,7 @@ def _notes(room, language, now):
     to, token = "ana@readers.example", "AbCdEfGhIjKlMnOpQrStUv"
     how = {"language": language, "now": now}
     return {
-        "confirmation": room.confirmation(to, token, ("Lin", "Cuir"), **how),
+        "confirmation": room.confirmation(to, token, ("Lin", "Cuir"), rhythm="monthly", **how),
         "already": room.already_subscribed(to, f"AQ{token * 2}", **how),
         "ballot": room.ballot(to, room.links.page(f"/agenda/{token}"), **how),
         "show": room.may_we_show(to, token, "Le lin est arrivé", **how),
