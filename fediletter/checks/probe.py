@@ -123,3 +123,6 @@ class _One:
             self.result = ended[1]
         self._waiting = None
         return start is not None
+
+    def slow_down(self) -> None:
+        """One message cannot be slower."""

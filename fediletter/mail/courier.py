@@ -79,6 +79,9 @@ class Courier(Protocol):
     async def advance(self, ended: tuple[Envelope, Result] | None, start: Envelope | None) -> bool:
         """Commit a result together with the next start; whether that one may really leave."""
 
+    def slow_down(self) -> None:
+        """The relay ended a session in good order: it has enough for now (TR-18)."""
+
 
 class Mailer(Protocol):
     """Hands over all that a courier has."""

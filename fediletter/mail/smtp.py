@@ -95,6 +95,8 @@ class SmtpMailer:
     def __init__(self, relay: Relay, second: Relay | None = None) -> None:
         self._relay = relay
         self._second = second
+        self._ended_after: dict[Relay, int] = {}  # Messages; then it wanted a new session.
+        self._most: dict[Relay, int] = {}  # In one session, as the relay has shown.
 
     async def run(self, courier: Courier) -> Halt | None:
         """Send until the courier has nothing more."""
@@ -106,12 +108,24 @@ class SmtpMailer:
             except (Trouble, OSError, TimeoutError) as wrong:
                 return Halt(_words(wrong))
             try:
-                again = await session.carry(courier)
+                again = await session.carry(courier, most=self._most.get(session.relay))
             finally:
                 await session.close()
+            self._learn(session)
             if again is not None:
                 return again
         return None
+
+    def _learn(self, session: "Session") -> None:
+        """Two sessions in a row that were ended after as many messages show a limit (TR-4).
+
+        One alone shows nothing: the relay may have been stopped just then.
+        """
+        ended_after = session.ended_after
+        if ended_after and ended_after == self._ended_after.get(session.relay):
+            self._most[session.relay] = ended_after
+        if ended_after:
+            self._ended_after[session.relay] = ended_after
 
     async def _open(self) -> "Session":
         if self._second is None:
@@ -128,11 +142,12 @@ class Session:
     def __init__(
         self, relay: Relay, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        self._relay = relay
+        self.relay = relay
+        self.ended_after = 0  # Messages that it carried when the relay wanted a new session.
         self._reader = reader
         self._writer = writer
         self._extensions: dict[str, str] = {}
-        self._carried = False  # A message went over this connection.
+        self._carried = 0  # Messages that went over this connection.
         self._bare = False  # The relay refused a parameter that it offers.
         self._in_data = False  # Whatever is written now is text of a message.
 
@@ -186,7 +201,7 @@ class Session:
         if greeting.code != 220:
             raise Trouble(f"the relay greets with {greeting}")
         await self._hello()
-        if self._relay.tls == "starttls" and context is not None:
+        if self.relay.tls == "starttls" and context is not None:
             if "STARTTLS" not in self._extensions:
                 raise Trouble("the relay offers no STARTTLS: nothing is sent in clear")
             reply = await self._command("STARTTLS")
@@ -194,15 +209,15 @@ class Session:
             if reply.code != 220 or self._reader._buffer:  # type: ignore[attr-defined]
                 raise Trouble(f"STARTTLS failed: {reply}")
             try:
-                await self._writer.start_tls(context, server_hostname=self._relay.host)
+                await self._writer.start_tls(context, server_hostname=self.relay.host)
             except ssl.SSLError as wrong:
                 raise Trouble(f"no secure connection to the relay: {_words(wrong)}") from wrong
             await self._hello()
-        if self._relay.user is not None:
+        if self.relay.user is not None:
             await self._log_in()
 
     async def _hello(self) -> None:
-        reply = await self._command(f"EHLO {self._relay.ehlo_name}")
+        reply = await self._command(f"EHLO {self.relay.ehlo_name}")
         if reply.code != 250:
             raise Trouble(f"EHLO failed: {reply}")
         self._extensions = {}
@@ -211,10 +226,10 @@ class Session:
             self._extensions[name.upper()] = value
 
     async def _log_in(self) -> None:
-        if self._relay.tls == "none" and not self._relay.is_loopback:
+        if self.relay.tls == "none" and not self.relay.is_loopback:
             raise Trouble("no login in clear")
         offered = self._extensions.get("AUTH", "").upper().split()
-        user, password = self._relay.user or "", self._relay.password or ""
+        user, password = self.relay.user or "", self.relay.password or ""
         try:
             exchange = login(offered, user, password, secrets.token_urlsafe(18))
             reply = await self._command(next(exchange))
@@ -229,13 +244,17 @@ class Session:
             raise Trouble(f"the login failed: {reply.code}")
 
     # Messages -----------------------------------------------------------------------------------
-    async def carry(self, courier: Courier) -> Halt | None:
+    async def carry(self, courier: Courier, *, most: int | None = None) -> Halt | None:
         """Hand over message after message.
+
+        Args:
+            courier: Has the messages.
+            most: How many the relay takes in one session, if it has shown that.
 
         Returns:
             Why the lane should rest; None when the courier has no more, or a new session may go on.
         """
-        left = 10**9 if self._relay.is_loopback else _PER_CONNECTION
+        left = most or (10**9 if self.relay.is_loopback else _PER_CONNECTION)
         ended: tuple[Envelope, Result] | None = None
         try:
             current = await self._begin_next(courier, after_refusal=False)
@@ -255,7 +274,7 @@ class Session:
                 if not await courier.advance(finished, current):
                     return None  # Closed without a dot: the relay must discard it (TR-12).
                 left -= 1
-                self._carried = True
+                self._carried += 1
                 following = await self._next(courier) if self._pipelines and left else None
                 ended = await self._body(current, following)
                 if isinstance(ended[1], InDoubt):
@@ -280,7 +299,11 @@ class Session:
         if isinstance(halt, _Silence):
             await courier.advance((at, Later(halt.reason, is_silence=True)), None)
             return None if self._carried else halt
-        return None if isinstance(halt, _NewSession) else halt
+        if isinstance(halt, _NewSession):
+            self.ended_after = self._carried
+            courier.slow_down()
+            return None
+        return halt
 
     @property
     def _pipelines(self) -> bool:

@@ -161,6 +161,10 @@ class _LaneCourier:
                 await self._pause(ended[0], ended[1].answer, now)
         return await self._write(result, beginning, now)
 
+    def slow_down(self) -> None:
+        """The relay has enough for now: fewer connections, longer gaps."""
+        self._sender.pace.met_limit()
+
     async def _write(self, ended: Result | None, start: Start | None, now: datetime) -> bool:
         return await self._services.store.write(self._record, ended, start, now)
 

@@ -326,17 +326,20 @@ async def idle(shop):
 async def test_the_same_refusal_of_the_letter_for_three_readers_pauses_it(tmp_path):
     refused = {("DOT", number): f"554 5.7.1 spam, id A{number}B" for number in range(1, 30)}
     sink = Sink(refused)
+    # Each at a domain of their own: one that refuses would be left alone for half an hour.
+    readers = (f"ana@d{number}.test" for number in range(999))
+    in_one_lane = [one for one in readers if mail_lane_of(one) == mail_lane_of("ana@d0.test")][:20]
     async with (
         sink.running(),
         running_shop(tmp_path / "shop", smtp_url=f"smtp://127.0.0.1:{sink.port}") as shop,
     ):
-        await add_active(shop, *[f"r{number}@readers.test" for number in range(20)])
+        await add_active(shop, *in_one_lane)
         await shop.publish("Du lin", "x")
         await until_state(shop, lambda found: found.paused is not None)
         await until(lambda: idle(shop))
         _, found = await state_of(shop)
 
-        assert 3 <= found.mail.failed <= 6  # Two lanes; what was on its way is answered.
+        assert 3 <= found.mail.failed <= 4  # One was on its way when the third came back.
         assert found.mail.waiting == 20 - found.mail.failed
         assert "spam" in found.paused
 

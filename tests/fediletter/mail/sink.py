@@ -215,6 +215,7 @@ class ListCourier:
         self.started: list[str] = []
         self.results: list[tuple[str, Result]] = []
         self.commits = 0
+        self.slowed = 0
 
     async def following(self) -> Envelope | None:
         if self._offered is None and self._waiting:
@@ -238,6 +239,9 @@ class ListCourier:
         self.started.append(start.recipient)
         self._sink.events.append(("started", start.id))
         return True
+
+    def slow_down(self) -> None:
+        self.slowed += 1
 
     def result(self, recipient: str) -> Result:
         """The one result of a reader."""

@@ -291,6 +291,22 @@ async def test_421_after_a_message_asks_for_a_new_connection_and_fails_nobody(ex
 
 
 @pytest.mark.rule("TR-4")
+@pytest.mark.rule("TR-18")
+@BOTH_WAYS
+async def test_a_relay_that_ends_each_session_after_two_is_asked_for_no_third(extensions):
+    enough = "421 4.7.0 two in one session"
+    sink = Sink({("MAIL", 3): enough, ("MAIL", 6): enough}, extensions=extensions)
+    readers = [f"reader{number}@readers.test" for number in range(8)]
+
+    courier, halt = await deliver(sink, readers)
+
+    assert halt is None
+    assert sink.recipients == readers
+    assert sink.connections == 4  # The third could have carried all that were left.
+    assert courier.slowed == 2
+
+
+@pytest.mark.rule("TR-4")
 @pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA"])
 @BOTH_WAYS
 async def test_421_at_once_is_a_relay_that_wants_to_be_left_alone(extensions, step):
