@@ -24,6 +24,7 @@ from fediletter.outbound.letters import Letters
 from fediletter.outbound.pace import Pace
 from fediletter.outbound.relay_watch import RelayWatch
 from fediletter.services import Services, house_of
+from storage.ids import LaneId
 from storage.leases import Again, Claim, Ended, InDoubt, Report, Result, let_go, settle
 from storage.mailings import Letter, Start, advance, upcoming
 from storage.store import Tx
@@ -43,10 +44,22 @@ class MailSender:
         self.letters = Letters(services)
         self.watch = RelayWatch(services.clock)
         self.pace = Pace(services.clock, services.settings.mail_rates)
+        self._couriers: dict[LaneId, _LaneCourier] = {}
+
+    def awaits_answer(self, lane_id: LaneId) -> bool:
+        """Whether a message has begun in a lane, and the relay has not said what became of it."""
+        courier = self._couriers.get(lane_id)
+        return courier is not None and courier.begun is not None
 
     async def drain(self, claim: Claim) -> None:
         """Send what is due in a lane, and give it back."""
-        courier = _LaneCourier(self, self._services, claim)
+        courier = self._couriers[claim.lane_id] = _LaneCourier(self, self._services, claim)
+        try:
+            await self._drain(courier, claim)
+        finally:
+            del self._couriers[claim.lane_id]
+
+    async def _drain(self, courier: "_LaneCourier", claim: Claim) -> None:
         rest, error = self.watch.quiet, self.watch.trouble or None
         if rest is None:
             try:
@@ -103,6 +116,7 @@ class _LaneCourier:
         self._letters: deque[Letter] = deque()
         self._by_id: dict[int, tuple[Letter, Start]] = {}
         self._envelope: Envelope | None = None  # Handed out, not begun.
+        self.begun: int | None = None  # The delivery of which octets may have left.
         self.handed_over = False  # The relay answered about a message.
         self.spent_until: datetime | None = None  # The relay's allowance is used up.
         self._at_rcpt: set[int] = set()  # Deliveries refused for their address.
@@ -166,7 +180,12 @@ class _LaneCourier:
         self._sender.pace.met_limit()
 
     async def _write(self, ended: Result | None, start: Start | None, now: datetime) -> bool:
-        return await self._services.store.write(self._record, ended, start, now)
+        begins = await self._services.store.write(self._record, ended, start, now)
+        if ended is not None and ended.id == self.begun:
+            self.begun = None
+        if begins and start is not None:
+            self.begun = start.id
+        return begins
 
     def _record(self, tx: Tx, ended: Result | None, start: Start | None, now: datetime) -> bool:
         """The answer with what follows from it, and the next start (email.md 9.4)."""

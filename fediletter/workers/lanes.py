@@ -32,6 +32,8 @@ class Lanes:
         drain: Drains one lane and gives it back; raises nothing but cancellation.
         claiming: Held while lanes of any kind are claimed: two suspects at once would be parked
             together, and a transaction does not see what another one takes.
+        awaits_answer: Whether something left in a lane that may have arrived: to cut it makes a
+            second copy.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Lanes:
         slots: int,
         drain: Callable[[Claim], Awaitable[None]],
         claiming: asyncio.Lock,
+        awaits_answer: Callable[[LaneId], bool] = lambda _: False,
     ) -> None:
         self._services = services
         self._worker_id = worker_id
@@ -50,6 +53,7 @@ class Lanes:
         self._slots = slots
         self._drain = drain
         self._claiming = claiming
+        self._awaits_answer = awaits_answer
         self._unrecorded: list[Claim] = []  # The database refused what happened in them.
         self._running: dict[LaneId, asyncio.Task[None]] = {}
         self._slot_free = asyncio.Event()
@@ -101,11 +105,22 @@ class Lanes:
             raise
         _log.warning("lanes begin anew", extra={"count": len(claims)})
 
-    async def finish(self, seconds: float) -> None:
-        """Let what is in flight end, at most so long; then cut it (RE-14)."""
-        if self._running:
-            _, late = await asyncio.wait(list(self._running.values()), timeout=seconds)
-            for task in late:
+    async def finish(self, seconds: float, *, answers_seconds: float) -> None:
+        """Let what is in flight end, at most so long; then cut it (RE-14, TR-23).
+
+        Args:
+            seconds: For all of it.
+            answers_seconds: For answers to what may have arrived.
+        """
+        await self._ends(seconds)
+        for lane_id, task in self._running.items():
+            if not self._awaits_answer(lane_id):
                 task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=2.0)
+        await self._ends(answers_seconds)
+        for task in self._running.values():
+            task.cancel()
+        await self._ends(2.0)
+
+    async def _ends(self, seconds: float) -> None:
+        if self._running:
+            await asyncio.wait(list(self._running.values()), timeout=seconds)

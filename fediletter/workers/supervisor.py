@@ -4,7 +4,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from fediletter.limits import MAIL_CONNECTIONS, REQUESTS_AT_ONCE, TERMINATION_SECONDS
+from fediletter.limits import (
+    MAIL_CONNECTIONS,
+    REQUESTS_AT_ONCE,
+    SMTP_DOT_SECONDS,
+    TERMINATION_SECONDS,
+)
 from fediletter.outbound.send_activities import ActivitySender
 from fediletter.outbound.send_mail import MailSender
 from fediletter.services import Services
@@ -15,6 +20,7 @@ from fediletter.workers.pulse import Pulse
 from fediletter.workers.steps import answer_asks, apply_received, step_fan_outs
 from fediletter.workers.timetable import Timetable
 from storage import wakeup
+from storage.ids import LaneId
 from storage.leases import Claim
 
 ACTIVITIES, EMAIL = "activities", "email"
@@ -37,6 +43,8 @@ class Supervisor:
         )
         self._timetable = Timetable(services, lambda: self._pulse.may_work)
         self._stopping = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._heart: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._lanes: list[Lanes] = []
         self._claiming = asyncio.Lock()
@@ -47,9 +55,10 @@ class Supervisor:
         if ACTIVITIES in self._kinds:
             self._add_lanes(ACTIVITIES, REQUESTS_AT_ONCE, ActivitySender(self._services).drain)
         if EMAIL in self._kinds:
+            sender = MailSender(self._services, self._stopping)
             # One more than the connections for letters: a confirmation need not wait for them.
             self._add_lanes(
-                EMAIL, MAIL_CONNECTIONS + 1, MailSender(self._services, self._stopping).drain
+                EMAIL, MAIL_CONNECTIONS + 1, sender.drain, awaits_answer=sender.awaits_answer
             )
         self._add_loop("fan-outs", wakeup.STEPS, lambda: step_fan_outs(self._services))
         self._add_loop("received", wakeup.RECEIVED, lambda: apply_received(self._services))
@@ -57,18 +66,36 @@ class Supervisor:
         if EMAIL in self._kinds and self._services.settings.lmtp is not None:
             door = keep_door(self._services, self._services.settings.lmtp, self._stopping)
             self._tasks.append(asyncio.create_task(door, name="lmtp"))
-        self._tasks.append(asyncio.create_task(self._beat()))
+        self._heart = asyncio.create_task(self._beat())
         self._timetable.start()
 
     async def stop(self) -> None:
-        """Take no more work, finish what is in flight, hand back the rest."""
+        """Take no more work, finish what is in flight, hand back the rest.
+
+        The heart beats on meanwhile: nobody shall take our lanes for those of a dead process.
+        """
         self._timetable.stop()
         self._stopping.set()
-        await asyncio.gather(*(lanes.finish(TERMINATION_SECONDS) for lanes in self._lanes))
+        await asyncio.gather(
+            *(
+                lanes.finish(TERMINATION_SECONDS, answers_seconds=SMTP_DOT_SECONDS)
+                for lanes in self._lanes
+            )
+        )
+        self._stopped.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._heart is not None:
+            await self._heart
         await self._pulse.end()
 
-    def _add_lanes(self, kind: str, slots: int, drain: Callable[[Claim], Awaitable[None]]) -> None:
+    def _add_lanes(
+        self,
+        kind: str,
+        slots: int,
+        drain: Callable[[Claim], Awaitable[None]],
+        *,
+        awaits_answer: Callable[[LaneId], bool] = lambda _: False,
+    ) -> None:
         lanes = Lanes(
             self._services,
             lambda: self._pulse.worker_id,
@@ -76,6 +103,7 @@ class Supervisor:
             slots=slots,
             drain=drain,
             claiming=self._claiming,
+            awaits_answer=awaits_answer,
         )
         self._lanes.append(lanes)
         self._add_loop(kind, wakeup.LANES, lanes.look)
@@ -95,9 +123,9 @@ class Supervisor:
         )
 
     async def _beat(self) -> None:
-        while not self._stopping.is_set():
+        while not self._stopped.is_set():
             await wait_for_either(
-                self._stopping, self._stopping, self._pulse.pause_seconds, self._services.clock
+                self._stopped, self._stopped, self._pulse.pause_seconds, self._services.clock
             )
             try:
                 await self._pulse.look_around()

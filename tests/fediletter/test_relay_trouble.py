@@ -25,7 +25,7 @@ from storage.ids import MailingId
 from storage.lanes import mail_lane_of
 from storage.posts import post_by_slug
 from storage.schema import lane
-from tests.fediletter.mail.sink import CLOSE, HOLD, Sink
+from tests.fediletter.mail.sink import CLOSE, HOLD, WAIT, Sink
 from tests.fediletter.test_digest import Calendar
 from tests.peers.certificates import make_certificates
 from tests.peers.test_postfix import add_active
@@ -465,6 +465,24 @@ def test_a_letter_in_doubt_waits_longer_than_the_longest_answer():
 
     assert uncertain_again(now, hold=False) - now == timedelta(minutes=25)
     assert uncertain_again(now, hold=True) == UNCERTAIN_HELD
+
+
+@pytest.mark.rule("TR-23")
+@pytest.mark.rule("RE-14")
+async def test_who_is_told_to_end_waits_for_the_answer_to_a_final_dot(tmp_path, monkeypatch):
+    monkeypatch.setattr("fediletter.workers.supervisor.TERMINATION_SECONDS", 0.1)
+    sink = Sink({("DOT", 1): WAIT})
+    async with sink.running():
+        smtp_url = f"smtp://127.0.0.1:{sink.port}"
+        async with running_shop(tmp_path / "shop", smtp_url=smtp_url) as shop:
+            await add_active(shop, "ana@readers.test")
+            await shop.publish("Du lin", "x")
+            await until(lambda: (WAIT, 1) in sink.events)
+            asyncio.get_running_loop().call_later(0.8, sink.go_on.set)
+        async with running_shop(tmp_path / "shop", workers=False, smtp_url=smtp_url) as shop:
+            _, found = await state_of(shop)
+
+    assert (found.mail.delivered, found.mail.uncertain) == (1, 0)
 
 
 @pytest.mark.slow

@@ -22,14 +22,15 @@ _GOOD = {
 }
 CLOSE = "close"  # Instead of an answer.
 HOLD = "hold"  # Answer only when the next command has arrived.
+WAIT = "wait"  # Answer only when the test sets `go_on`.
 
 
 @dataclass
 class Sink:
     """What the relay does and what it saw.
 
-    `script` maps a step and its number (from 1, over all connections) to an answer, or to CLOSE or
-    HOLD. Steps are the verbs, `BODY` (the first line of a message) and `DOT`.
+    `script` maps a step and its number (from 1, over all connections) to an answer, or to CLOSE,
+    HOLD or WAIT. Steps are the verbs, `BODY` (the first line of a message) and `DOT`.
     """
 
     script: Mapping[tuple[str, int], str] = field(default_factory=dict)
@@ -44,6 +45,7 @@ class Sink:
     messages: list[tuple[str, bytes]] = field(default_factory=list)  # Recipient and content.
     discarded: list[bytes] = field(default_factory=list)
     connections: int = 0
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
     _seen: Counter[str] = field(default_factory=Counter)
     _talks: set[asyncio.Task[None]] = field(default_factory=set)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -142,6 +144,10 @@ class _Talk:
         answer = self._sink.script.get((step, number), usual)
         if answer == HOLD:
             self._ahead = await self._reader.readline()
+            answer = usual
+        elif answer == WAIT:
+            self._sink.events.append((WAIT, number))
+            await self._sink.go_on.wait()
             answer = usual
         self._sink.events.append((step, number))
         if answer == CLOSE:
