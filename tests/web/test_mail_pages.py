@@ -16,10 +16,11 @@ from tests.shop import running_shop
 from tests.web.browser import browser, html_faults, opened, violations
 
 SHOWN_BY_GMAIL = 102_000  # Octets of HTML; what follows is hidden, the way out with it.
+# Width, scheme, and what else is missing: nothing, images, or the style in the head.
 LOOKS = [
-    (width, scheme, images)
+    (width, scheme, without)
     for width in (360, 700)
-    for scheme, images in (("light", True), ("dark", True), ("light", False))
+    for scheme, without in (("light", ""), ("dark", ""), ("light", "images"), ("light", "style"))
 ]
 # What a page may not hold and a mail must: Outlook lays out by these (HT-2, HT-3, HT-10).
 OLD = re.compile(
@@ -72,9 +73,11 @@ def _text_is_good(text, name):
 
 
 async def _shown(chromium, base_url, name, markup, look):
-    width, scheme, images = look
+    width, scheme, without = look
+    if without == "style":
+        markup = re.sub(r"<style>.*?</style>", "", markup, flags=re.DOTALL)
     async with opened(chromium, base_url, width=width, scheme=scheme) as (page, asked):
-        if not images:
+        if without == "images":
             await page.route("**/media/**", lambda route: route.abort())
         await page.goto("/healthz")
         await page.set_content(markup, wait_until="load")
@@ -82,13 +85,12 @@ async def _shown(chromium, base_url, name, markup, look):
         assert "<" not in text, (name, text[:500])  # Tags that are shown are a mistake.
         size = await page.evaluate("document.documentElement.scrollWidth")
         assert size <= width, (name, look)
-        if images:
+        if without != "images":
             broken = "[...document.images].filter(i => !i.naturalWidth).length"
             assert await page.evaluate(broken) == 0, name
         found = [one for one in await violations(page) if one.startswith(JUDGED)]
         assert found == [], (name, look, found)
         assert all(url.startswith(base_url) for url in asked), asked
         if folder := os.environ.get("FEDILETTER_PICTURES"):
-            mark = "" if images else "-noimages"
-            path = Path(folder) / f"{name}-{width}-{scheme}{mark}.png"
+            path = Path(folder) / f"{name}-{width}-{scheme}{without and f'-no-{without}'}.png"
             await page.screenshot(path=path, full_page=True)
