@@ -254,6 +254,11 @@ def find_confirmation(tx: Tx, token_hash: bytes) -> Confirmation | None:
     return Confirmation(SubscriberId(row[0]), json.loads(row[1]), from_ms(row[2]), from_ms(row[3]))
 
 
+def drop_confirmations(tx: Tx, subscriber_id: SubscriberId) -> None:
+    """Links that were sent to an address serve no other one (EM-7)."""
+    tx.execute(sa.delete(confirmation).where(confirmation.c.subscriber_id == subscriber_id))
+
+
 def use_confirmation(tx: Tx, token_hash: bytes, *, now: datetime) -> None:
     """A link has served."""
     tx.execute(

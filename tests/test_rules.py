@@ -43,7 +43,7 @@ RULES_OF_MAIL = [
     *(f"MI-{number}" for number in range(1, 9)),
     *(f"HT-{number}" for number in range(1, 20)),
     *(f"TX-{number}" for number in range(1, 6)),
-    *(f"OP-{number}" for number in range(1, 8)),
+    *(f"OP-{number}" for number in range(1, 9)),
     *(f"DK-{number}" for number in (1, 2, 3, 4, 6)),
     "TR-26",  # The others stand above.
     *(f"DO-{number}" for number in range(1, 17)),

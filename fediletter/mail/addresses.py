@@ -119,10 +119,10 @@ def _domain(text: str) -> str:
 
 def canonical_for_limits(address: Address) -> str:
     """One person's spellings of one mailbox, as one: for limits only, never for identity."""
-    local = address.local.lower().partition("+")[0]
-    if address.domain in ("gmail.com", "googlemail.com"):
-        local = local.replace(".", "")
-    return f"{local}@{address.domain}"
+    local, domain = address.local.lower().partition("+")[0], address.domain
+    if domain in ("gmail.com", "googlemail.com"):  # The same mailbox by both names.
+        local, domain = local.replace(".", ""), "gmail.com"
+    return f"{local}@{domain}"
 
 
 def mask(text: str) -> str:

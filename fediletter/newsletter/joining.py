@@ -38,6 +38,7 @@ from storage.topics import all_topics
 RHYTHMS = ("every", "monthly")
 NEVER_AGAIN = "complaint"  # Only a founder lifts it, after hearing from the person.
 _KEY_BYTES = 10
+_TOKEN_BYTES = 20  # 160 bits (EM-9).
 Limit: TypeAlias = tuple[int, timedelta]
 _TIED = frozenset({None, "left"})  # Suppressions that a form lifts like any other wish.
 
@@ -147,7 +148,7 @@ def send_confirmation(
     to: str | None = None,
 ) -> Note:
     """Queue a confirmation and keep what its link will confirm."""
-    token = secrets.token_urlsafe(16)
+    token = secrets.token_urlsafe(_TOKEN_BYTES)
     names = {topic.slug: topic.name for topic in all_topics(tx, public_only=True)}
     chosen = tuple(names[slug] for slug in wish.topics if slug in names)
     note = mailroom.confirmation(
@@ -205,7 +206,10 @@ def look_up_confirmation(
             rejoin=True,
         )
     person = subscribers.get_subscriber(tx, found.subscriber_id)
-    if found.used_at is not None and person.state == "left":
+    hashed = tokens.hash_address(person.identity)
+    # A complaint ends what was asked for before it: a founder lifts it (BO-9).
+    has_complained = subscribers.suppression_of(tx, hashed) == NEVER_AGAIN
+    if has_complained or (found.used_at is not None and person.state == "left"):
         raise left_already()
     return person, found
 
@@ -285,8 +289,9 @@ def confirmation_bounced(
 
 
 def domain_is_free(tx: Tx, domain: str, tokens: Tokens, *, now: datetime) -> bool:
-    """Whether a confirmation may go to this domain now, counted if so (L-72)."""
-    return _count_all(tx, _domain_limit(tx, domain, tokens), now)
+    """Whether a confirmation may go to this domain now (L-72); counts nothing."""
+    limits = _domain_limit(tx, domain, tokens)
+    return all(is_free(tx, key, most=most, now=now) for key, (most, _) in limits.items())
 
 
 def may_confirm(tx: Tx, address: Address, tokens: Tokens, *, now: datetime) -> bool:

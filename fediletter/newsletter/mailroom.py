@@ -20,6 +20,7 @@ DATA_WORDS = {
 }
 
 
+_TOPICS_NAMED = 200  # Characters.
 _OFTEN = {
     "every": "Each letter as it comes out",
     "monthly": "One mail a month with all of them",
@@ -60,6 +61,8 @@ class Mailroom:
     ) -> Note:
         """Asks whether the address's owner wants the letters; `now` is when somebody asked."""
         chosen = ", ".join(topics) if topics else words(language).gettext("every letter")
+        if len(chosen) > _TOPICS_NAMED:  # At most 2 kB; all of them stand on the page of the link.
+            chosen = chosen[:_TOPICS_NAMED].rpartition(", ")[0] + ", …"
         often = words(language).gettext(_OFTEN[rhythm])
         paragraphs = self._asking(
             language, chosen, often, words(language).moment(now), self.links.confirm(token)
@@ -75,15 +78,12 @@ class Mailroom:
 
     def _asking(self, language: str, topics: str, rhythm: str, moment: str, link: str) -> list[str]:
         _ = words(language).gettext
-        days = self.newsletter.rhythm_days
         return [
             _(
                 "Somebody, probably you, asked for the letters of {title} with this address.",
                 title=self.newsletter.title,
             ),
-            _("Topics: {topics}", topics=topics)
-            + f"\n{_('How often?')} {rhythm}."
-            + ("\n" + _("About one letter every {days} days.", days=days) if days else ""),
+            _("Topics: {topics}", topics=topics) + f"\n{_('How often?')} {rhythm}.",
             _("Asked on {moment}.", moment=moment),
             _("To confirm, open this page and press the button:") + "\n" + link,
             _("The link works for three days. If it was not you, do nothing: no letter will come."),
@@ -174,7 +174,7 @@ class Mailroom:
             _("If so, open this page and press the button:")
             + "\n"
             + self.links.page(f"/stay/{token}"),
-            _("If you do nothing, the letters stop in sixty days and we forget your address."),
+            _("If you do nothing, the letters stop in sixty days."),
         ]
         subject = _("Do you still want the letters of {title}?", title=self.newsletter.title)
         return self._note(to, subject, paragraphs, language, now)
@@ -184,7 +184,9 @@ class Mailroom:
     ) -> Note:
         sender = self.newsletter.sender_name or self.newsletter.title
         said = promise(words(language), self.newsletter)
-        footer = [sender, self.newsletter.postal_address, said, self.links.page("/privacy")]
+        kept = words(language).gettext("What we keep about you:")
+        privacy = f"{kept}\n{self.links.page('/privacy')}"
+        footer = [sender, self.newsletter.postal_address, said, privacy]
         signature = "-- \n" + "\n".join(line for line in footer if line)
         message_id = new_message_id(self.mail_from.rpartition("@")[2])
         body = compose_plain(

@@ -138,6 +138,7 @@ def move(tx: Tx, token: str, mailroom: Mailroom, tokens: Tokens, *, now: datetim
         epoch=person.epoch + 1,
     )
     topics = subscribers.topics_of(tx, person.id)
+    subscribers.drop_confirmations(tx, person.id)
     subscribers.lift_suppression(tx, tokens.hash_address(to.lower()))
     subscribers.record_consent(
         tx,

@@ -13,6 +13,7 @@ from fediletter.limits import (
     STAY_ANSWER,
     UNCONFIRMED_KEPT,
 )
+from fediletter.mail.addresses import Address
 from fediletter.newsletter import joining
 from fediletter.newsletter.mailroom import Mailroom
 from fediletter.newsletter.subscribers import leave
@@ -67,7 +68,7 @@ def stay(tx: Tx, subscriber_id: SubscriberId, *, now: datetime) -> None:
 
 
 def ask_the_imported(tx: Tx, mailroom: Mailroom, tokens: Tokens, *, now: datetime) -> int:
-    """Send their one confirmation to imported people whom nobody asked yet, by L-72 (OP-8).
+    """Send their one confirmation to imported people whom nobody asked yet (OP-8, L-71, L-72).
 
     Returns:
         How many were asked; the rest waits for the next time.
@@ -83,6 +84,9 @@ def ask_the_imported(tx: Tx, mailroom: Mailroom, tokens: Tokens, *, now: datetim
             domain = person.identity.rpartition("@")[2]
             if domain in full or not joining.domain_is_free(tx, domain, tokens, now=now):
                 full.add(domain)
+                continue
+            address = Address(*person.identity.rsplit("@", 1))
+            if not joining.may_confirm(tx, address, tokens, now=now):
                 continue
             wish = joining.Choice(
                 subscribers.topics_of(tx, person.id), person.rhythm, person.language

@@ -24,6 +24,7 @@ from fediletter.services import desk_of
 from fediletter.words import words
 from storage import crowds, intakes, subscribers, topics
 from storage.schema import founder
+from tests.fediletter.dump import settled
 from tests.fediletter.exports import LISTS, MAILCHIMP, zipped
 from tests.fediletter.readers import person
 from tests.fediletter.test_cli import run
@@ -204,6 +205,8 @@ async def test_an_archive_of_mailchimp_says_who_left_who_is_dead_and_who_never_c
     assert active.confirmed_at == datetime(2021, 3, 4, 9, 12, tzinfo=UTC)
 
 
+@pytest.mark.rule("OP-8")
+@pytest.mark.rule("L-71")
 async def test_who_was_not_at_the_door_gets_one_mail_that_asks_and_who_left_gets_none(desk, shop):
     page = await desk.take(LISTS["Buttondown"][1])
     assert "6 reprises" in page
@@ -220,6 +223,10 @@ async def test_who_was_not_at_the_door_gets_one_mail_that_asks_and_who_left_gets
     assert [await shop.services.store.write(ask) for _ in range(2)] == [3, 0]
     await shop.mail_to("bd-in@example.org")
     await shop.mail_to("bd-wait@example.org")
+    # Who asks by the form on the same day gets no second one.
+    await shop.client.post("/subscribe", data={"email": "bd-in@example.org"})
+    await settled(shop)
+    assert [mail.to for mail in shop.mailbox()].count("bd-in@example.org") == 1
     assert {mail.to for mail in shop.mailbox()} == {
         "bd-in@example.org",
         "bd-paid@example.org",

@@ -343,3 +343,17 @@ async def test_a_used_link_of_somebody_who_has_left_promises_no_letter(shop):
         assert "Vous avez quitté ces lettres" in answer.text
         assert 'href="/subscribe"' in answer.text
     assert (await person(shop, "ana@example.org")).state == "left"
+
+
+@pytest.mark.rule("BO-9")
+async def test_a_complaint_ends_what_was_asked_for_before_it(shop):
+    await shop.client.post("/subscribe", data={"email": "ana@example.org"})
+    link = link_in((await shop.mail_to("ana@example.org"))[0].text, "confirm")
+    hashed = shop.services.tokens.hash_address("ana@example.org")
+    now = datetime.now(UTC)
+    await shop.services.store.write(subscribers.suppress, hashed, "complaint", now=now)
+
+    for answer in (await shop.client.get(link), await shop.post(link)):
+        assert answer.status_code == 410
+    assert (await person(shop, "ana@example.org")).state == "pending"
+    assert await shop.services.store.read(subscribers.suppression_of, hashed) == "complaint"

@@ -5,6 +5,7 @@ import re
 import socket
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
+from pathlib import Path
 
 import pytest
 
@@ -208,6 +209,24 @@ def test_a_confirmation_is_small_and_worth_no_abuse(kinds):
         message = kinds[f"confirmation-{language}"]
         assert len(message.as_bytes()) <= 2048
         assert message.get_content().count("://") == 2  # Its link, and what we keep.
+
+
+@pytest.mark.rule("EM-6")
+async def test_a_confirmation_of_very_many_subjects_is_small_too(shop):
+    topics = [f"Sujet préféré {number}" for number in range(60)]
+    await shop.publish("Sujets", "x", topics=topics, to_email=False)
+    slugs = [f"sujet-prefere-{number}" for number in range(60)]
+    form = {"email": "ana@example.org", "topics": slugs, "language": "fr"}
+    await shop.client.post("/subscribe", data=form)
+    (mail,) = await shop.mail_to("ana@example.org")
+
+    assert "Sujet préféré 1, " in mail.text.replace("\n", " ")
+    assert "préféré 59" not in mail.text
+    (raw,) = Path(shop.settings.smtp_url.removeprefix("maildir:")).glob("new/*")
+    assert len(raw.read_bytes()) <= 2048
+    link = re.search(r"/confirm/\S+", mail.text)[0]
+    assert len(link.removeprefix("/confirm/")) * 6 >= 160  # EM-9
+    assert "Sujet préféré 59" in (await shop.client.get(link)).text
 
 
 @pytest.mark.rule("OP-7")
