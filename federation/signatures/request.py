@@ -3,7 +3,7 @@
 Sources: security.md IN-5 (repeated fields are an error), IN-6 (time), L-6; RFC 9110 §5.6.7.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -30,6 +30,13 @@ class InboxRequest:
     target: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    _values: dict[str, list[str]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        values: dict[str, list[str]] = {}
+        for name, value in self.headers:
+            values.setdefault(name, []).append(value.strip())
+        object.__setattr__(self, "_values", values)
 
     def check_single(self) -> None:
         """Refuse two of any field that decides about trust, whoever reads it (IN-5).
@@ -37,7 +44,7 @@ class InboxRequest:
         Raises:
             BadRequest: One stands there twice.
         """
-        for name in SINGLE:
+        for name in SINGLE & self._values.keys():
             self.header(name)
 
     def header(self, name: str) -> str | None:
@@ -46,8 +53,8 @@ class InboxRequest:
         Raises:
             BadRequest: It stands there twice though it must not (IN-5).
         """
-        values = [value.strip() for key, value in self.headers if key == name]
-        if not values:
+        values = self._values.get(name)
+        if values is None:
             return None
         if len(values) > 1 and name in SINGLE:
             raise BadRequest(f"{name} is repeated")

@@ -40,6 +40,9 @@ from fediletter.web.site import (
 _ANY = ["DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT"]  # An inbox says 405 itself.
 
 ROUTES: list[BaseRoute] = [
+    # Inboxes, first: nothing else is asked for as often, and the table is read from its top
+    Route("/ap/inbox", peers.inbox, methods=_ANY),
+    Route("/ap/{user}/inbox", peers.inbox, methods=_ANY),
     # Readers
     Route("/", pages.front),
     Route("/@{user}", pages.profile),
@@ -89,10 +92,8 @@ ROUTES: list[BaseRoute] = [
     Route("/.well-known/host-meta", peers.host_meta),
     Route("/.well-known/nodeinfo", peers.well_known_nodeinfo),
     Route("/nodeinfo/{version}", peers.nodeinfo_document),
-    Route("/ap/inbox", peers.inbox, methods=_ANY),
     Route("/ap/act/{token}", objects.sent_activity),
     Route("/ap/{user}", peers.actor),
-    Route("/ap/{user}/inbox", peers.inbox, methods=_ANY),
     Route("/ap/{user}/outbox", peers.outbox),
     Route("/ap/{user}/followers", peers.follower_count),
     Route("/ap/{user}/following", peers.following),

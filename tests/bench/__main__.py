@@ -20,8 +20,18 @@ from pathlib import Path
 
 import httpx
 
-from tests.bench.intake import keep_hosts, load, write_requests
-from tests.bench.measure import ROUNDS, Row, Side, child, interleaved, row, side
+from tests.bench.intake import SENDERS, keep_hosts, load, write_requests
+from tests.bench.measure import (
+    ROUNDS,
+    Row,
+    Side,
+    child,
+    cpu_seconds,
+    interleaved,
+    peak_mib,
+    row,
+    side,
+)
 from tests.bench.seed import seed, settings_for
 from tests.bench.sinks import addresses, inboxes, mail_sink, program, static_site
 from tests.needs import need
@@ -33,7 +43,7 @@ HOSTS = 500
 INBOXES = 5_000
 LETTERS = 20_000
 FEDIFY_INBOXES = 1_000
-INTAKE = 8_000
+INTAKE = 16_000
 SECONDS = "3"
 
 
@@ -187,11 +197,17 @@ def inbox(folder: Path) -> Iterator[Row]:
     rounds = iter(range(100))
 
     def ours() -> Side:
-        requests = folder / "requests"
-        write_requests(requests, base, INTAKE, f"r{next(rounds)}")
+        requests, warm, run = folder / "requests", folder / "warm", f"r{next(rounds)}"
+        write_requests(requests, base, INTAKE, run)
+        write_requests(warm, base, 2 * SENDERS, f"w{run}")
         # A server of its own for each round: a host may write only so often (L-15).
-        with _served([*command, "serve", "--no-workers", "--port", str(port)], port):
-            return load(base, requests, 2)
+        serve = [*command, "serve", "--no-workers", "--port", str(port)]
+        with program(serve, port, environ=_environ(port), health="/healthz") as server:
+            load(base, warm, 1)  # Every key has proved something.
+            before = cpu_seconds(server.pid)
+            found = load(base, requests, 2)
+            cpu = (cpu_seconds(server.pid) - before) / (2 * found.rate)
+            return replace(found, cpu_seconds=cpu, peak_mib=peak_mib(server.pid))
 
     with program(nothing, bare):
         ratio, pairs = interleaved(

@@ -26,6 +26,7 @@ from storage import posts
 from storage.posts import Draft, Post
 from storage.schema import activity, delivery, fan_out, mailing
 from storage.store import Tx
+from tests.bench.measure import peak_mib
 from tests.bench.seed import settings_for
 
 _PARAGRAPH = "Le lin pousse en cent jours, sans eau et presque sans engrais. " * 6 + "\n\n"
@@ -142,7 +143,7 @@ async def _one_issue(services, kind: str) -> dict[str, object]:
         "errors": sum(newest.values()) - newest["delivered"],
         "seconds": seconds,
         "cpu": cpu,
-        "peak_mib": _peak_mib(),
+        "peak_mib": peak_mib("self"),
         "publish_seconds": published,
     }
 
@@ -150,12 +151,6 @@ async def _one_issue(services, kind: str) -> dict[str, object]:
 def _used() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
-
-
-def _peak_mib() -> float:
-    """Highest resident size of this program; `getrusage` would count what came before exec."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def _is_done(tx) -> bool:

@@ -20,7 +20,8 @@ from tests.bench.measure import Side
 from tests.federation.peer import Peer
 from tests.needs import need
 
-_HOSTS = 200
+SENDERS = 200  # Each of a host of its own.
+_AT_ONCE = 64  # As many as one commit takes.
 _KEY = RsaPrivateKey.generate()
 _LUA = """
 local all, at = {}, 0
@@ -69,7 +70,16 @@ def load(base: str, requests: Path, seconds: int) -> Side:
     """Bring them, again from the first when all were brought."""
     script = requests.with_suffix(".lua")
     script.write_text(_LUA)
-    command = [need("wrk"), "-t1", "-c32", f"-d{seconds}s", "--latency", "-s", str(script), base]
+    command = [
+        need("wrk"),
+        "-t1",
+        f"-c{_AT_ONCE}",
+        f"-d{seconds}s",
+        "--latency",
+        "-s",
+        str(script),
+        base,
+    ]
     text = subprocess.run(
         command, check=True, capture_output=True, text=True, env={"REQUESTS": str(requests)}
     ).stdout
@@ -80,7 +90,7 @@ def load(base: str, requests: Path, seconds: int) -> Side:
 
 
 def _peers() -> list[Peer]:
-    return [Peer(f"http://h{number}.example.test/users/ana", _KEY) for number in range(_HOSTS)]
+    return [Peer(f"http://h{number}.example.test/users/ana", _KEY) for number in range(SENDERS)]
 
 
 async def _bare(scope, receive, send) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 ROUNDS = 3
@@ -56,6 +57,18 @@ def row(work: str, against: str, reach: float, ratio: float, pairs, *, unit: str
     )
     note += "".join(f", {name} {value:g}" for name, value in middle.extra.items())
     return Row(work, against, ratio, f"≥ {reach:g}", ratio >= reach and not errors, note)
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used of the processor so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_mib(pid: int | str) -> float:
+    """Highest resident size of a program; `getrusage` would count what came before exec."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def child(*arguments: str, timeout: float = 900, environ: dict[str, str] | None = None) -> Any:

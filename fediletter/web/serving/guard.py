@@ -211,6 +211,7 @@ class Guard:
         return found
 
 
+@lru_cache(maxsize=256)  # Of who asks now: to read an address takes longer than to answer a page.
 def prefix_of(address: str) -> str:
     """An address cut to /24 or /48, as limits count it (PR-2)."""
     parsed = _parsed(address)
@@ -235,7 +236,7 @@ def _is_local(address: str) -> bool:
     return parsed is None or parsed.is_loopback  # None: a Unix socket.
 
 
-@lru_cache(maxsize=256)  # Of who asks now: to read an address takes longer than to answer a page.
+@lru_cache(maxsize=256)
 def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(address)
