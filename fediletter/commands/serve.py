@@ -33,10 +33,15 @@ def run_server(settings: Settings, *, host: str, port: int, workers: bool) -> No
     """Serve until SIGTERM or SIGINT. Raises AppError if it cannot start."""
     import uvicorn  # noqa: PLC0415 (start-up time of the other commands)
 
-    from fediletter.app import build_services, create_app  # noqa: PLC0415 (the same)
+    from fediletter.app import (  # noqa: PLC0415 (the same)
+        build_services,
+        create_app,
+        settle_down,
+    )
     from fediletter.web.serving.front import server_config  # noqa: PLC0415 (the same)
 
     app = create_app(build_services(settings), workers=workers)
+    settle_down()
     server = uvicorn.Server(server_config(app, host=host, port=port))
     for one in (signal.SIGTERM, signal.SIGINT):
         # Uvicorn ends in good order, then raises the signal once more: that was an ordinary end.
@@ -75,7 +80,7 @@ def work(ctx: click.Context, only: str | None) -> None:
 
 
 async def _work(settings: Settings, kinds: frozenset[str]) -> None:
-    from fediletter.app import build_services  # noqa: PLC0415 (start-up time)
+    from fediletter.app import build_services, settle_down  # noqa: PLC0415 (start-up time)
     from fediletter.workers.supervisor import Supervisor  # noqa: PLC0415 (the same)
 
     services = build_services(settings)
@@ -85,6 +90,7 @@ async def _work(settings: Settings, kinds: frozenset[str]) -> None:
         loop.add_signal_handler(one, stop.set)
     supervisor = Supervisor(services, kinds)
     await supervisor.start()
+    settle_down()
     _log.info("working")
     await stop.wait()
     await supervisor.stop()

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 import uvloop
 
 from federation.keys import RsaPrivateKey, Signer
-from fediletter.app import build_services
+from fediletter.app import build_services, settle_down
 from fediletter.newsletter import posts as rules
 from fediletter.outbound import publish as publishing
 from fediletter.settings import Settings
@@ -77,6 +77,7 @@ def work(data: str, *pairs: str) -> dict[str, object]:
         services = build_services(_settings(data, pairs))
         supervisor = Supervisor(services, frozenset(["activities"]))
         await supervisor.start()
+        settle_down()
         await asyncio.to_thread(sys.stdin.read)
         await supervisor.stop()
         services.store.close()
@@ -121,6 +122,7 @@ async def _send(settings, kind: str, issues: int) -> list[dict[str, object]]:
     services = build_services(settings)
     supervisor = Supervisor(services, frozenset([kind]))
     await supervisor.start()
+    settle_down()
     found = [await _one_issue(services, kind) for _ in range(issues)]
     await supervisor.stop()
     services.store.close()
