@@ -181,12 +181,22 @@ def _what(one: Person, here: Known | None, way: Way, *, is_silent: bool) -> str:
     if here.state in ("left", "suppressed"):
         return "known" if ends else "kept_out"
     if ends:
-        # Who chose letters here after they left elsewhere keeps them.
-        is_newer = here.acted_at is None or (one.ended_at or here.acted_at) > here.acted_at
-        return "ended" if is_newer else "known"
+        return "ended" if _is_newer(one, here) else "known"
     if here.state == "pending" and not is_silent and _state(one, way) == "active":
         return "confirmed"
     return "known"
+
+
+def _is_newer(one: Person, here: Known) -> bool:
+    """Who chose letters here after they left elsewhere keeps them; a complaint without a date wins.
+
+    A choice is newer only than what is dated, and of all that ends letters a complaint weighs most.
+    """
+    if here.acted_at is None:
+        return True
+    if one.ended_at is None:
+        return one.level == COMPLAINT
+    return one.ended_at > here.acted_at
 
 
 def _state(one: Person, way: Way) -> str:

@@ -592,6 +592,25 @@ async def test_who_waits_is_subscribed_by_a_list_with_proof_and_who_complained_i
     assert await suppression(desk.shop, "angry@example.org") == "complaint"
 
 
+@pytest.mark.rule("IM-4")
+@pytest.mark.parametrize(
+    ("row", "state"),
+    [
+        ("complained,", "left"),
+        ("complained,2020-01-02", "active"),  # They chose letters here since.
+        ("unsubscribed,", "active"),
+    ],
+)
+async def test_a_complaint_without_a_date_weighs_more_than_a_choice_here(desk, shop, row, state):
+    await shop.subscribe("ana@example.org")
+
+    await desk.take(f"email_address,type,unsubscription_date\nana@example.org,{row}\n", **AGREED)
+
+    assert (await desk.states())["ana@example.org"] == state
+    expected = "complaint" if state == "left" else None
+    assert await suppression(shop, "ana@example.org") == expected
+
+
 # --- out and in again ------------------------------------------------------------------------
 
 
