@@ -18,6 +18,8 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from fediletter.errors import SettingsError
+from fediletter.mail.imap import Mailbox, mailbox_from_url
+from fediletter.mail.relay import is_loopback
 
 T = TypeVar("T")
 IPNetwork = IPv4Network | IPv6Network
@@ -65,6 +67,7 @@ class Settings:
     mail_from: str
     international_addresses: bool  # Readers may have letters beyond ASCII before the @ (TR-25).
     lmtp: str | None
+    imap: Mailbox | None  # Where mail for us is picked up.
     second_thoughts: timedelta
     language: str
     secret_file: Path
@@ -88,6 +91,11 @@ class Settings:
     def is_laboratory(self) -> bool:
         """Outgoing requests may reach addresses that are not public: never in production."""
         return bool(self.allow_addresses)
+
+    @property
+    def takes_mail_in(self) -> bool:
+        """Bounces, complaints and answers reach us by one door or the other."""
+        return self.lmtp is not None or self.imap is not None
 
     @property
     def media(self) -> Path:
@@ -142,13 +150,14 @@ def load(environ: Mapping[str, str] | None = None, data: Path | None = None) -> 
         mail_from=take("mail_from", f"news@{bare_host}", _mail_from, ""),
         international_addresses=take("international_addresses", "no", _yes_or_no, False),
         lmtp=take("lmtp", "", _lmtp, None),
+        imap=take("imap_url", "", lambda url: mailbox_from_url(url) if url else None, None),
         second_thoughts=take("second_thoughts", "10m", _second_thoughts, timedelta()),
         language=take("language", "fr", _language, "fr"),
         secret_file=Path(values.get("secret_file", str(directory / "secret"))).absolute(),
         trusted_proxies=take("trusted_proxies", "", _networks, ()),
         allow_addresses=take("allow_addresses", "", _networks, ()),
         log=take("log", "info", _log, "info"),
-        fail_at=take("fail_at", "", _fail_at, None) if _is_loopback(bare_host) else None,
+        fail_at=take("fail_at", "", _fail_at, None) if is_loopback(bare_host) else None,
         metrics_token=take("metrics_token", "", _metrics_token, None),
     )
     if problems:
@@ -168,6 +177,7 @@ _NAMES = {
     "mail_from",
     "international_addresses",
     "lmtp",
+    "imap_url",
     "second_thoughts",
     "language",
     "secret_file",
@@ -205,18 +215,9 @@ def _base_url(text: str) -> str:
         raise ValueError("must be an address such as https://letters.example.org")
     if parts.path or parts.query or parts.fragment or parts.username:
         raise ValueError("must be only scheme and host, without a path")
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise ValueError("must begin with https:// unless the host is this machine")
     return f"{parts.scheme}://{parts.netloc.lower()}"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _account(text: str) -> tuple[str, str]:

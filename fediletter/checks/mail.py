@@ -5,6 +5,7 @@ Each red or amber line names one thing to do.
 Sources: email.md section 12 (DO-1 to DO-5, DO-9, DO-15); sections 1 and 10.
 """
 
+import asyncio
 import ipaddress
 import re
 from collections.abc import Awaitable, Callable
@@ -21,6 +22,7 @@ from fediletter.mail.compose import (
     compose_issue,
 )
 from fediletter.mail.dns import Dns, NoAnswer, dkim_record, dmarc_of, spf_of
+from fediletter.mail.imap import ImapSession, Mailbox, NoMailbox
 from fediletter.mail.relay import Relay, relays_from_urls
 from fediletter.mail.smtp import Session, Trouble
 from fediletter.services import Services
@@ -50,6 +52,7 @@ async def mail_findings(
     relays = [one for one in relays_from_urls(settings.smtp_url) if one is not None]
     found = [one for relay in relays for one in await _relay(relay)]
     found += await _beyond_ascii(services, found)
+    found += [] if settings.imap is None else [await _mailbox(settings.imap)]
     found += await _sample(services)
     keys = await services.store.read(keys_in_use)
     asker = names or Dns()
@@ -125,6 +128,19 @@ async def _relay(relay: Relay) -> list[Finding]:
             )
         )
     return found
+
+
+async def _mailbox(mailbox: Mailbox) -> Finding:
+    """Where bounces and answers are picked up (email.md 9.1)."""
+    fields: dict[str, object] = {"host": f"{mailbox.host}:{mailbox.port}"}
+    try:
+        session = await asyncio.to_thread(ImapSession, mailbox)
+    except NoMailbox as wrong:
+        fact = "The mailbox at {host} cannot be read: {reason}."
+        remedy = "Check FEDILETTER_IMAP_URL. What lies there waits and will be taken in then."
+        return Finding("mailbox", False, fact, remedy, fields | {"reason": str(wrong)})
+    await asyncio.to_thread(session.close)
+    return Finding("mailbox", True, "The mailbox at {host} is read every minute.", fields=fields)
 
 
 async def _beyond_ascii(services: Services, relays: list[Finding]) -> list[Finding]:

@@ -34,23 +34,23 @@ async def probe_findings(services: Services) -> list[Finding]:
         return []  # Said already: mail reaches nobody.
     domain = settings.mail_from.rpartition("@")[2]
     fields: dict[str, object] = {"domain": domain}
-    if settings.lmtp is None:
+    if not settings.takes_mail_in:
         fact = "No mail comes in here: bounces and answers to {domain} are not seen."
-        remedy = "Set FEDILETTER_LMTP, and let your mail server hand mail over there."
+        remedy = "Set FEDILETTER_LMTP for your mail server, or FEDILETTER_IMAP_URL for a mailbox."
         return [Finding("probe", False, fact, remedy, fields)]
     number = secrets.randbits(63)
     reason = await _send(services, f"bounce+{services.tokens.probe(number)}@{domain}", domain)
     if reason:
         fact = "The relay did not take a probe to our own bounce address: {reason}."
-        remedy = "Let it take mail for {domain}, and hand it over at FEDILETTER_LMTP."
+        remedy = "Let it take mail for bounce+… at {domain} and bring it to fediletter's door."
         return [Finding("probe", False, fact, remedy, fields | {"reason": reason})]
     end = services.clock.monotonic() + PROBE_WITHIN.total_seconds()
     while (head := await services.store.read(head_of, number)) is None:
         if services.clock.monotonic() >= end:
             fact = "A probe to our own bounce address did not come back within 5 minutes."
             remedy = (
-                "Check that fediletter serves, that the MX of {domain} hands mail for bounce+… "
-                "over at FEDILETTER_LMTP, and what the relay's log says."
+                "Check that fediletter serves, that the MX of {domain} brings mail for bounce+… "
+                "to FEDILETTER_LMTP or FEDILETTER_IMAP_URL, and what the relay's log says."
             )
             return [Finding("probe", False, fact, remedy, fields)]
         await services.clock.sleep(_LOOK_SECONDS)

@@ -53,11 +53,12 @@ class _Mail:
 
 
 class Arrivals:
-    """What the LMTP door hands over."""
+    """What the LMTP door hands over, or was picked up from a mailbox."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._local, _, self._domain = services.settings.mail_from.lower().rpartition("@")
+        self.address = services.settings.mail_from.lower()  # For people.
+        self._local, _, self._domain = self.address.rpartition("@")
 
     def is_ours(self, recipient: str) -> bool:
         """Whether mail to this address is for us."""

@@ -141,7 +141,7 @@ def _composed(
                 f"{letter.list_label}.{host}",
                 letter.title,
                 automatic=True,
-                leave_by_mail=settings.lmtp is not None,
+                leave_by_mail=settings.takes_mail_in,
             )
         )
     except CannotCompose as wrong:

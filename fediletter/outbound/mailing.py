@@ -280,7 +280,7 @@ def compose_letter(
                 f"{letter.list_label}.{host}",
                 letter.title,
                 content.web_url,
-                leave_by_mail=settings.lmtp is not None,
+                leave_by_mail=settings.takes_mail_in,
                 images=embedded,
             )
         )

@@ -16,6 +16,7 @@ from fediletter.services import Services
 from fediletter.workers.door import keep_door
 from fediletter.workers.lanes import Lanes
 from fediletter.workers.loop import look_again_and_again, wait_for_either
+from fediletter.workers.pickup import pick_up
 from fediletter.workers.pulse import Pulse
 from fediletter.workers.steps import answer_asks, apply_received, step_fan_outs
 from fediletter.workers.timetable import Timetable
@@ -66,6 +67,14 @@ class Supervisor:
         if EMAIL in self._kinds and self._services.settings.lmtp is not None:
             door = keep_door(self._services, self._services.settings.lmtp, self._stopping)
             self._tasks.append(asyncio.create_task(door, name="lmtp"))
+        if EMAIL in self._kinds and self._services.settings.imap is not None:
+            visits = pick_up(
+                self._services,
+                self._services.settings.imap,
+                lambda: self._pulse.may_work,
+                self._stopping,
+            )
+            self._tasks.append(asyncio.create_task(visits, name="imap"))
         self._heart = asyncio.create_task(self._beat())
         self._timetable.start()
 
