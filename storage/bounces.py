@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from storage.ids import DeliveryId, MailingId, PostId, SubscriberId
 from storage.lanes import wake_mail
-from storage.schema import bounce, delivery, mailing, notice, post, subscriber
+from storage.schema import IS_OPEN, bounce, delivery, mailing, notice, post, subscriber
 from storage.store import Tx
 from storage.times import from_ms, to_ms
 
@@ -251,6 +251,7 @@ def put_off(tx: Tx, patterns: Sequence[str], *, until: datetime) -> int:
     moved = tx.execute(
         sa.update(delivery)
         .where(
+            IS_OPEN,
             delivery.c.state == "waiting",
             delivery.c.mailing_id.is_not(None),
             delivery.c.not_before < to_ms(until),

@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage.ids import ActivityId, InboxId, LaneId, MailingId, SubscriberId
-from storage.schema import IS_OPEN, delivery, inbox, lane, mailing
+from storage.schema import IS_OPEN, TO_DO, delivery, inbox, lane, mailing
 from storage.store import Tx
 from storage.times import to_ms
 from storage.wakeup import LANES
@@ -265,7 +265,7 @@ def close_inboxes(tx: Tx, inbox_ids: Sequence[InboxId], *, now: datetime) -> Non
 def _cancel(tx: Tx, condition: sa.ColumnElement[bool], answer: str, now: datetime) -> int:
     cancelled = tx.execute(
         sa.update(delivery)
-        .where(condition, delivery.c.state.in_(("waiting", "uncertain")))
+        .where(condition, TO_DO)
         .values(state="cancelled", answer=answer, ended_at=to_ms(now))
     )
     return cancelled.rowcount
@@ -315,8 +315,7 @@ def sweep(tx: Tx, *, now: datetime) -> list[str]:
         sa.select(delivery.c.id)
         .where(
             delivery.c.lane_id == lane.c.id,
-            IS_OPEN,
-            delivery.c.state.in_(("waiting", "uncertain")),
+            TO_DO,
             sa.or_(delivery.c.mailing_id.is_(None), delivery.c.mailing_id.not_in(paused)),
         )
         .exists()

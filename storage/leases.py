@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from storage.ids import ActivityId, DeliveryId, LaneId, WorkerId
 from storage.lanes import BLOCKS_US, chunks
-from storage.schema import IS_OPEN, activity, delivery, inbox, lane
+from storage.schema import IS_OPEN, TO_DO, activity, delivery, inbox, lane
 from storage.store import Tx
 from storage.times import to_ms
 from storage.wakeup import LANES
@@ -26,8 +26,6 @@ _DRAIN = 20  # Deliveries of one lane taken at a time.
 _FREED_TOO_OFTEN = 3  # Leases lost in a row: something here kills workers.
 _SUSPECT = _FREED_TOO_OFTEN - 1
 _DAY_MS = 86_400_000
-# Written out: an expanding list cannot be used with many parameter sets at a time.
-_TO_DO = sa.text("delivery.state IN ('waiting', 'uncertain')")
 # A paused mailing is not to do: its lane would be taken and given back without end.
 _NOT_PAUSED = sa.text(
     "NOT EXISTS (SELECT 1 FROM mailing"
@@ -336,7 +334,7 @@ def _give_back(tx: Tx, reports: Sequence[Report], now: datetime) -> None:
     moment = to_ms(now)
     next_due = (
         sa.select(sa.func.min(delivery.c.not_before))
-        .where(delivery.c.lane_id == lane.c.id, IS_OPEN, _TO_DO, _NOT_PAUSED)
+        .where(delivery.c.lane_id == lane.c.id, TO_DO, _NOT_PAUSED)
         .scalar_subquery()
     )
     # Never in the past: a lane that has more goes to the end of the line.

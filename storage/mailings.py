@@ -16,6 +16,7 @@ from storage.ids import DeliveryId, LaneId, MailingId, PostId, SubscriberId
 from storage.leases import Result, record
 from storage.schema import (
     IS_OPEN,
+    TO_DO,
     delivery,
     fan_out,
     lane,
@@ -134,8 +135,7 @@ def upcoming(tx: Tx, lane_id: LaneId, *, now: datetime, limit: int) -> list[Lett
         )
         .where(
             delivery.c.lane_id == lane_id,
-            IS_OPEN,
-            delivery.c.state.in_(("waiting", "uncertain")),
+            TO_DO,
             delivery.c.not_before <= to_ms(now),
             mailing.c.paused_at.is_(None),
         )
@@ -192,7 +192,7 @@ def advance(
         sa.update(delivery)
         .where(
             delivery.c.id == start.id,
-            delivery.c.state.in_(("waiting", "uncertain")),
+            TO_DO,
             delivery.c.not_before <= to_ms(now),  # Put off meanwhile: its domain pauses.
             sa.not_(paused),
         )
@@ -237,9 +237,7 @@ def resume_post(tx: Tx, post_id: PostId, *, now: datetime) -> None:
             .returning(mailing.c.id)
         )
     ]
-    waiting = sa.select(delivery.c.lane_id).where(
-        delivery.c.mailing_id.in_(mine), delivery.c.state.in_(("waiting", "uncertain"))
-    )
+    waiting = sa.select(delivery.c.lane_id).where(delivery.c.mailing_id.in_(mine), TO_DO)
     tx.execute(
         sa.update(lane)
         .where(lane.c.id.in_(waiting), lane.c.leased_by.is_(None))
@@ -304,8 +302,10 @@ def finish_mailings(tx: Tx, *, now: datetime) -> list[MailingId]:
     still_open = (
         sa.select(delivery.c.id)
         .where(
-            delivery.c.mailing_id == mailing.c.id,
-            delivery.c.state.in_(("waiting", "started", "uncertain")),
+            # Through what is open, not through all that was ever sent of it: hence the sum.
+            delivery.c.mailing_id + 0 == mailing.c.id,
+            IS_OPEN,
+            TO_DO,
         )
         .exists()
     )

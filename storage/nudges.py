@@ -12,13 +12,12 @@ import sqlalchemy as sa
 
 from storage.ids import PostId
 from storage.lanes import chunks
-from storage.schema import activity, delivery, follower, inbox, lane, mailing, subscriber
+from storage.schema import TO_DO, activity, delivery, follower, inbox, lane, mailing, subscriber
 from storage.store import Tx
 from storage.times import to_ms
 from storage.wakeup import LANES
 
 _GIVEN_UP = "given up by a founder"
-_WAITS = delivery.c.state.in_(("waiting", "uncertain"))
 
 
 def of_post(post_id: PostId) -> sa.ColumnElement[bool]:
@@ -74,7 +73,7 @@ def give_up(
         .where(theirs)
         .values(state="failed", answer=_GIVEN_UP, ended_at=to_ms(now))
     )
-    left = sa.select(delivery.c.id).where(delivery.c.lane_id == lane.c.id, _WAITS).exists()
+    left = sa.select(delivery.c.id).where(delivery.c.lane_id == lane.c.id, TO_DO).exists()
     for chunk in chunks(lanes):
         # What killed workers may have been among it; what is left deserves to be tried.
         tx.execute(
@@ -102,7 +101,7 @@ def forget_dormant(tx: Tx, *, before: datetime, now: datetime) -> int:
         ).rowcount
         tx.execute(
             sa.update(delivery)
-            .where(delivery.c.lane_id.in_(chunk), _WAITS)
+            .where(delivery.c.lane_id.in_(chunk), TO_DO)
             .values(state="failed", answer="the host is gone for a month", ended_at=to_ms(now))
         )
         tx.execute(sa.update(lane).where(lane.c.id.in_(chunk)).values(ready_at=None))
@@ -117,7 +116,7 @@ def _waiting(
         where = delivery.c.subscriber_id.in_(readers)
     else:
         where = delivery.c.lane_id.in_(sa.select(lane.c.id).where(lane.c.key == key))
-    return sa.and_(of_post(post_id), where, _WAITS)
+    return sa.and_(of_post(post_id), where, TO_DO)
 
 
 def _lock(tx: Tx, theirs: sa.ColumnElement[bool]) -> list[int]:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from storage.ids import PostId
 from storage.nudges import domain_of, of_post
 from storage.schema import (
+    IS_OPEN,
     activity,
     bounce,
     delivery,
@@ -166,7 +167,6 @@ def progress_of(tx: Tx, post_id: PostId) -> Progress:
 
 def queue_status(tx: Tx, *, now: datetime) -> QueueStatus:
     """What is queued, sending, resting, parked and dormant."""
-    waiting = delivery.c.state.in_(("waiting", "started", "uncertain"))
     return QueueStatus(
         mail=_counts(tx, delivery.c.activity_id.is_(None)),
         notices=_counts(tx, delivery.c.notice_id.is_not(None)),
@@ -193,8 +193,8 @@ def queue_status(tx: Tx, *, now: datetime) -> QueueStatus:
             )
         ),
         mail_rest=mail_rest(tx),
-        resting=_hosts(tx, sa.and_(waiting, lane.c.failures > 0, lane.c.kind != "email"), limit=50),
-        parked=_hosts(tx, sa.and_(waiting, lane.c.parked_at.is_not(None)), limit=50),
+        resting=_hosts(tx, sa.and_(lane.c.failures > 0, lane.c.kind != "email"), limit=50),
+        parked=_hosts(tx, lane.c.parked_at.is_not(None), limit=50),
         uncertain_letters=_in_doubt(tx),
         resting_lanes=_lanes(tx, lane.c.failures > 0, lane.c.ready_at.is_not(None)),
         parked_lanes=_lanes(tx, lane.c.parked_at.is_not(None)),
@@ -218,7 +218,7 @@ def mail_rest(tx: Tx) -> MailRest | None:
     waiting = tx.scalar(
         sa.select(sa.func.count())
         .select_from(delivery.join(lane, lane.c.id == delivery.c.lane_id))
-        .where(lane.c.kind == "email", delivery.c.state == "waiting")
+        .where(lane.c.kind == "email", IS_OPEN, delivery.c.state == "waiting")
     )
     return MailRest(row[0] or "", from_ms(row[1]), from_ms(next_at), int(waiting))
 
@@ -247,8 +247,8 @@ def reached(tx: Tx, post_id: PostId) -> tuple[int, int]:
 def _in_doubt(tx: Tx) -> tuple[tuple[int, str], ...]:
     rows = tx.rows(
         sa.select(delivery.c.id, delivery.c.answer)
-        .where(delivery.c.state == "uncertain")
-        .order_by(delivery.c.id)
+        .where(IS_OPEN, delivery.c.state == "uncertain")
+        .order_by(delivery.c.lane_id, delivery.c.id)  # As the index has them.
         .limit(100)
     )
     return tuple((row[0], row[1] or "") for row in rows)
@@ -261,7 +261,7 @@ def _lanes(tx: Tx, *conditions: sa.ColumnElement[bool]) -> int:
 def _oldest(tx: Tx, now: datetime) -> float:
     since = tx.scalar(
         sa.select(sa.func.min(delivery.c.not_before)).where(
-            delivery.c.state == "waiting", delivery.c.attempts == 0
+            IS_OPEN, delivery.c.state == "waiting", delivery.c.attempts == 0
         )
     )
     return 0.0 if since is None else max(0.0, (to_ms(now) - since) / 1000)
@@ -288,7 +288,7 @@ def _hosts(tx: Tx, condition: sa.ColumnElement[bool], *, limit: int) -> tuple[Wa
             lane.c.parked_at.is_not(None),
         )
         .join(delivery, delivery.c.lane_id == lane.c.id)
-        .where(condition, delivery.c.state.in_(("waiting", "started", "uncertain")))
+        .where(condition, IS_OPEN)
         .group_by(lane.c.id, lane.c.key, lane.c.last_error, lane.c.ready_at, lane.c.parked_at)
         .order_by(sa.func.count().desc(), lane.c.key)
         .limit(limit)
@@ -309,7 +309,7 @@ def _domains(tx: Tx, condition: sa.ColumnElement[bool], *, limit: int) -> tuple[
             sa.func.min(delivery.c.not_before),
         )
         .select_from(delivery.join(subscriber, subscriber.c.id == delivery.c.subscriber_id))
-        .where(condition, delivery.c.state == "waiting", delivery.c.attempts > 0)
+        .where(condition, IS_OPEN, delivery.c.state == "waiting", delivery.c.attempts > 0)
         .group_by(domain)
         .order_by(sa.func.count().desc(), domain)
         .limit(limit)
@@ -325,7 +325,7 @@ def _uncertain(
     rows = tx.rows(
         sa.select(delivery.c.id, subscriber.c.email, delivery.c.answer, delivery.c.not_before)
         .select_from(delivery.join(subscriber, subscriber.c.id == delivery.c.subscriber_id))
-        .where(condition, delivery.c.state == "uncertain")
+        .where(condition, IS_OPEN, delivery.c.state == "uncertain")
         .order_by(delivery.c.id)
         .limit(limit)
     )

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
     text,
 )
 from sqlalchemy.types import TypeEngine
@@ -577,6 +578,9 @@ delivery = Table(
 # As `ix_delivery_open` says it, word for word: SQLite uses a partial index for nothing else, and
 # would read every delivery ever made instead.
 IS_OPEN = text("delivery.state IN ('waiting', 'started', 'uncertain')")
+# Of what is open, what has not begun. Written out: an expanding list cannot be used with many
+# parameter sets at a time.
+TO_DO = and_(IS_OPEN, text("delivery.state IN ('waiting', 'uncertain')"))
 
 tally = Table(
     "tally",  # Finished deliveries of an activity or a mailing, folded together.

@@ -13,6 +13,8 @@ import sqlalchemy as sa
 from storage.ids import DeliveryId, MailingId, PostId, SubscriberId
 from storage.mailings import IN_DOUBT
 from storage.schema import (
+    IS_OPEN,
+    TO_DO,
     bounce,
     delivery,
     lane,
@@ -101,7 +103,7 @@ def paused_mailings(tx: Tx) -> list[Paused]:
         sa.select(sa.func.count())
         .where(
             delivery.c.mailing_id == mailing.c.id,
-            delivery.c.state.in_(("waiting", "uncertain")),
+            TO_DO,
         )
         .scalar_subquery()
     )
@@ -182,6 +184,7 @@ def stopped_domains(tx: Tx, *, now: datetime) -> list[Stopped]:
             sa.select(sa.func.count(), sa.func.min(delivery.c.not_before))
             .select_from(delivery.join(subscriber, subscriber.c.id == delivery.c.subscriber_id))
             .where(
+                IS_OPEN,
                 delivery.c.state == "waiting",
                 delivery.c.mailing_id.is_not(None),
                 delivery.c.not_before > to_ms(now),
@@ -199,6 +202,7 @@ def try_domain(tx: Tx, domain: str, *, now: datetime) -> None:
         subscriber.c.identity.endswith(f"@{domain}", autoescape=True)
     )
     of_domain = sa.and_(
+        IS_OPEN,
         delivery.c.state == "waiting",
         delivery.c.mailing_id.is_not(None),
         delivery.c.subscriber_id.in_(readers),

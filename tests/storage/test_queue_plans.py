@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from storage import lanes, leases, mailings, workers
-from storage.ids import DeliveryId, LaneId
+from storage import lanes, leases, mailings, nudges, progress, workers
+from storage.ids import DeliveryId, InboxId, LaneId, PostId
 from storage.leases import Ended, Report
 from storage.migrate import migrate
 from storage.schema import lane
@@ -26,7 +26,13 @@ LOOKS = {
     "upcoming": lambda tx: mailings.upcoming(tx, LaneId(1), now=NOW, limit=2),
     "sweep": lambda tx: lanes.sweep(tx, now=NOW),
     "mend_after_a_jump": lambda tx: lanes.mend_after_a_jump(tx, now=NOW),
+    "finish_mailings": lambda tx: mailings.finish_mailings(tx, now=NOW),
+    "close_inboxes": lambda tx: lanes.close_inboxes(tx, [InboxId(1)], now=NOW),
+    "try_again_now": lambda tx: nudges.try_again_now(tx, PostId(1), key="a", now=NOW),
+    "give_up": lambda tx: nudges.give_up(tx, PostId(1), key="a", now=NOW),
+    "queue_status": lambda tx: progress.queue_status(tx, now=NOW),
 }
+COUNTS = {"queue_status": 2}  # Questions how many there ever were.
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -54,4 +60,4 @@ def test_a_look_at_what_is_due_does_not_read_what_is_done(tmp_path, look):
         store.close()
 
     assert any("ix_delivery_open" in plan for plan in plans), plans
-    assert not [plan for plan in plans if WHOLE.search(plan)]
+    assert len([plan for plan in plans if WHOLE.search(plan)]) == COUNTS.get(look, 0), plans
