@@ -3,7 +3,7 @@
 Its number is random and its tag signed, so nobody else's mail is taken for it. The door keeps the
 header with which it came, and nothing else: it concerns no reader and no delivery.
 
-Sources: email.md 9.1, 12 (DO-8, DO-10 to DO-12).
+Sources: email.md 9.1, 12 (DO-2, DO-3, DO-8, DO-10 to DO-12).
 """
 
 import secrets
@@ -12,14 +12,17 @@ from datetime import timedelta
 from email import message_from_string, policy
 from email.message import EmailMessage
 
+from fediletter.checks.domain_keys import seen_key_finding
 from fediletter.checks.findings import Finding
 from fediletter.checks.way import last_server, signature_findings, way_findings
 from fediletter.mail.compose import CannotCompose, Sender, compose_plain, new_message_id
 from fediletter.mail.courier import Accepted, Envelope, Result
+from fediletter.mail.dns import Dns, NoAnswer, dmarc_of
 from fediletter.newsletter.tokens import TEST_KEY
 from fediletter.outbound.letters import Letters
 from fediletter.services import Services
 from fediletter.words import words
+from storage.dkim import keys_in_use
 from storage.newsletters import get_newsletter
 from storage.probes import head_of
 
@@ -56,9 +59,12 @@ async def probe_findings(services: Services) -> list[Finding]:
         await services.clock.sleep(_LOOK_SECONDS)
     came = Finding("probe", True, "A probe to our own bounce address came back.")
     message = message_from_string(head, policy=policy.default)
+    names = Dns()
     return [
         came,
         *_signed(message, domain),
+        *await _keys_seen(services, names, message, domain),
+        *await _aligned(names, message, domain),
         *way_findings(message, domain, server=last_server(message)),
     ]
 
@@ -73,6 +79,39 @@ def _signed(message: EmailMessage, domain: str) -> list[Finding]:
         fact = "The probe came back without any signature of {domain} (DKIM)."
         return [Finding("signature", False, fact, remedy, {"domain": domain})]
     return [replace(one, remedy=remedy) for one in signatures]
+
+
+async def _keys_seen(
+    services: Services, names: Dns, message: EmailMessage, domain: str
+) -> list[Finding]:
+    """DO-2: the record of each key that is not ours and signed for our domain, if it is wrong."""
+    own = {one.selector for one in await services.store.read(keys_in_use)}
+    seen = [
+        (one.fields["selector"], one.fields["signer"])
+        for one in signature_findings(message, domain)
+        if one.is_good and one.fields["selector"] not in own
+    ]
+    try:
+        found = [await seen_key_finding(names, *one) for one in seen]
+    except NoAnswer:
+        return []  # Said of all names already, by the rest of the check.
+    return [one for one in found if one.remedy]
+
+
+async def _aligned(names: Dns, message: EmailMessage, domain: str) -> list[Finding]:
+    """DO-3: a policy that wants signatures of the very domain (adkim=s) gets one."""
+    good = [one for one in signature_findings(message, domain) if one.is_good]
+    try:
+        policy_found = await dmarc_of(names, domain)
+    except NoAnswer:
+        return []
+    is_strict = policy_found is not None and policy_found.tags.get("adkim", "").lower() == "s"
+    if not good or not is_strict or any(one.fields["signer"] == domain for one in good):
+        return []
+    fact = "The DMARC record wants signatures of {domain} itself (adkim=s), and {signer} signs."
+    remedy = "Take out adkim=s, or let the relay sign with d={domain}."
+    fields = {"domain": domain, "signer": good[0].fields["signer"]}
+    return [Finding("dmarc", False, fact, remedy, fields)]
 
 
 async def _send(services: Services, address: str, domain: str) -> str:

@@ -17,7 +17,7 @@ from fediletter.checks.findings import Finding
 from fediletter.clock import Clock
 from fediletter.mail.dns import Dns
 from fediletter.mail.relay import Relay
-from fediletter.mail.smtp import Session, Trouble
+from fediletter.mail.smtp import Session, Trouble, Unreachable
 from fediletter.newsletter.tokens import TEST_KEY
 from fediletter.services import Services
 
@@ -58,7 +58,7 @@ async def _one_click(services: Services) -> Finding:
                     (300 <= answer.status_code < 400, f"redirect {answer.status_code}"),
                     (answer.status_code != 200, str(answer.status_code)),
                     (seen.status_code != 200, str(seen.status_code)),
-                    ("set-cookie" in answer.headers, "cookie"),
+                    ("set-cookie" in answer.headers or "set-cookie" in seen.headers, "cookie"),
                     (not answer.headers.get("content-type", "").startswith("text/plain"), "HTML"),
                     (took > _ONE_CLICK_SECONDS, f"{took:.0f} s"),
                 )
@@ -122,8 +122,18 @@ async def _security_txt(services: Services) -> Finding:
     return Finding("security.txt", True, "/.well-known/security.txt is in order.")
 
 
-async def receiving_findings(names: Dns, network: Network, domain: str) -> list[Finding]:
-    """DO-6: whether others must use TLS when they write to us, and can."""
+async def receiving_findings(
+    names: Dns, network: Network, domain: str, ehlo_name: str, *, port: int = 25
+) -> list[Finding]:
+    """DO-6: whether others must use TLS when they write to us, and can.
+
+    Args:
+        names: The door to DNS.
+        network: Where the policy is read.
+        domain: Of the From address.
+        ehlo_name: How we greet.
+        port: Of the mail hosts.
+    """
     fields: dict[str, object] = {"domain": domain}
     found = [one for one in await names.txt(f"_mta-sts.{domain}") if one.startswith("v=STSv1")]
     if not found:
@@ -140,13 +150,19 @@ async def receiving_findings(names: Dns, network: Network, domain: str) -> list[
     pairs = [line.partition(":")[::2] for line in text.splitlines()]
     lines = [(name.strip().lower(), value.strip().lower()) for name, value in pairs]
     allowed = [value for name, value in lines if name == "mx"]
-    strangers = [
-        one for one in await names.mx(domain) if one and not _matches(one.lower(), allowed)
-    ]
+    hosts = [one for one in await names.mx(domain) if one]
+    strangers = [one for one in hosts if not _matches(one.lower(), allowed)]
     if strangers:
         fact = "The policy of {domain} (MTA-STS) leaves out its mail host {host}."
         remedy = "Add the line mx: {host}"
         return [Finding("mta-sts", False, fact, remedy, fields | {"host": strangers[0]})]
+    for host in hosts[:1]:
+        if reason := await _insecure(names, host, ehlo_name, port):
+            fact = "{domain} demands TLS (MTA-STS), and its mail host {host} cannot: {reason}."
+            remedy = "Give {host} a certificate of its name, or take the policy back."
+            return [
+                Finding("mta-sts", False, fact, remedy, fields | {"host": host, "reason": reason})
+            ]
     if ("mode", "enforce") not in lines:
         fact = "The policy of {domain} (MTA-STS) is not enforced yet."
         return [Finding("mta-sts", True, fact, "Write mode: enforce.", fields, is_amber=True)]
@@ -156,6 +172,20 @@ async def receiving_findings(names: Dns, network: Network, domain: str) -> list[
         fields["address"] = f"postmaster@{domain}"
         return [Finding("mta-sts", True, fact, remedy, fields, is_amber=True)]
     return [Finding("mta-sts", True, "{domain} asks others for TLS (MTA-STS).", fields=fields)]
+
+
+async def _insecure(names: Dns, host: str, ehlo_name: str, port: int) -> str:
+    """Why others cannot write to a mail host in safety; empty if they can, or nobody answers us."""
+    relay = Relay(host, port, "starttls", None, None, ehlo_name)
+    for address in (await names.addresses(host))[:1]:
+        try:
+            session = await Session.open(relay, address=address)
+        except (Unreachable, OSError):
+            return ""
+        except Trouble as wrong:
+            return str(wrong)
+        await session.close()
+    return ""
 
 
 def _matches(host: str, allowed: list[str]) -> bool:

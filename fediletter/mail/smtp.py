@@ -152,8 +152,12 @@ class Session:
         self._in_data = False  # Whatever is written now is text of a message.
 
     @classmethod
-    async def open(cls, relay: Relay) -> "Session":
+    async def open(cls, relay: Relay, *, address: str | None = None) -> "Session":
         """Connect, greet, secure, log in.
+
+        Args:
+            relay: Whose certificate and login it is.
+            address: Where that host is, if that is known already.
 
         Raises:
             Trouble: The relay refuses, or would be spoken to in clear.
@@ -166,10 +170,11 @@ class Session:
         try:
             async with asyncio.timeout(SMTP_GREETING_SECONDS):
                 reader, writer = await asyncio.open_connection(
-                    relay.host,
+                    address or relay.host,
                     relay.port,
                     limit=_LINE_BYTES,
                     ssl=context if relay.tls == "implicit" else None,
+                    server_hostname=relay.host if relay.tls == "implicit" else None,
                 )
         except ssl.SSLError as wrong:
             raise Trouble(f"no secure connection to the relay: {_words(wrong)}") from wrong

@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from fediletter.errors import AppError
@@ -71,20 +72,27 @@ async def send_test(services: Services, post_id: PostId, founder: Founder) -> No
         images,
         subject=subject,
     )
-    domain = services.settings.mail_from.rpartition("@")[2]
-    message_id = new_message_id(domain)
-    body = Template(raw).fill(
-        ReaderSlots(
-            to=founder.email,
-            message_id=message_id,
-            date=now,
-            unsubscribe_url=services.links.unsubscribe(services.tokens.unsubscribe(TEST_KEY)),
-            preferences_url=services.links.preferences(services.tokens.preferences(TEST_KEY, 1)),
-            leave_address=f"leave+{services.tokens.leave(0)}@{domain}",
-        )
-    )
+    message_id = new_message_id(services.settings.mail_from.rpartition("@")[2])
+    body = filled_for_nobody(services, raw, to=founder.email, message_id=message_id, now=now)
     await services.store.write(
         send_notice, kind="test", recipient=founder.email, message_id=message_id, body=body, now=now
+    )
+
+
+def filled_for_nobody(
+    services: Services, raw: bytes, *, to: str, message_id: str, now: datetime
+) -> bytes:
+    """A composed letter whose links belong to no reader."""
+    tokens, links = services.tokens, services.links
+    return Template(raw).fill(
+        ReaderSlots(
+            to=to,
+            message_id=message_id,
+            date=now,
+            unsubscribe_url=links.unsubscribe(tokens.unsubscribe(TEST_KEY)),
+            preferences_url=links.preferences(tokens.preferences(TEST_KEY, 1)),
+            leave_address=f"leave+{tokens.leave(0)}@{message_id.rpartition('@')[2]}",
+        )
     )
 
 

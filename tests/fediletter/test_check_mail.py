@@ -1,7 +1,9 @@
 """The doctor's look at mail, against a server of names by script."""
 
 import socket
+import ssl
 from dataclasses import replace
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -10,17 +12,21 @@ from click.testing import CliRunner
 
 from federation.network import Network, NetworkPolicy
 from fediletter.checks.mail import _is_generic, mail_findings
+from fediletter.checks.sample import sample_findings
 from fediletter.cli import cli
 from fediletter.mail import dns as door
 from fediletter.mail.dns import dmarc_of, spf_of
 from fediletter.words import words
 from storage import dkim
+from storage.mailings import first_mailing_at
 from storage.schema import newsletter
 from tests.fediletter.mail.names import names
 from tests.fediletter.mail.sink import Sink
 from tests.fediletter.mail.test_dkim import signed_issue
+from tests.fediletter.test_digest import Calendar
+from tests.peers.certificates import make_certificates
 from tests.peers.test_postfix import add_active
-from tests.shop import free_port, running_shop
+from tests.shop import free_port, running_shop, until
 
 GOOD = {
     ("shop.test", "TXT"): ['"v=spf1 mx ip4:192.0.2.0/24 -all"', '"other"'],
@@ -73,6 +79,7 @@ async def test_a_domain_in_order_is_green_and_names_what_the_relay_offers(tmp_pa
 
     assert {name: colour(one) for name, one in found.items()} == {
         "mail": "green",
+        "relay": "green",  # Says what it does without.
         "spf": "green",
         "dkim": "amber",  # The relay signs, or nobody does.
         "dmarc": "green",
@@ -80,6 +87,7 @@ async def test_a_domain_in_order_is_green_and_names_what_the_relay_offers(tmp_pa
         "mta-sts": "green",
     }
     assert found["mail"].fields["offered"] == "PIPELINING, SIZE"
+    assert found["relay"].fields["missing"] == "DSN, SMTPUTF8"
 
 
 @pytest.mark.parametrize(
@@ -105,6 +113,12 @@ async def test_a_domain_in_order_is_green_and_names_what_the_relay_offers(tmp_pa
             ("DO-1", "spf", "amber", {("shop.test", "TXT"): ['"v=spf1 mx"']}),
             ("DO-3", "dmarc", "red", {("_dmarc.shop.test", "TXT"): []}),
             ("DO-3", "dmarc", "red", {("_dmarc.shop.test", "TXT"): ['"v=DMARC1; p=maybe"']}),
+            (
+                "DO-3",
+                "dmarc",
+                "red",
+                {("_dmarc.shop.test", "TXT"): ['"v=DMARC1; rua=mailto:a@shop.test"']},
+            ),
             (
                 "DO-3",
                 "dmarc",
@@ -147,6 +161,51 @@ async def test_each_fault_has_its_colour_and_one_thing_to_do(tmp_path, name, exp
     assert found.remedy
     found.fact.format(**found.fields)
     found.remedy.format(**found.fields)
+
+
+@pytest.mark.rule("DO-3")
+@pytest.mark.parametrize(("days", "expected"), [(29, "green"), (31, "amber")])
+async def test_after_a_month_of_letters_a_policy_that_forbids_nothing_is_amber(
+    tmp_path, days, expected
+):
+    clock = Calendar()
+    async with names(GOOD) as (resolver, _), running_shop(tmp_path / "shop") as shop:
+        await shop.publish("Du lin", "x")
+        await until(lambda: shop.services.store.read(first_mailing_at))
+        clock.ahead = timedelta(days=days)
+        settings = replace(shop.settings, smtp_url=f"smtp://127.0.0.1:{free_port()}")
+        services = replace(shop.services, clock=clock, settings=settings, network=web(POLICY))
+        found = {one.name: one for one in await mail_findings(services, resolver)}
+
+    assert colour(found["dmarc"]) == expected
+
+
+@pytest.mark.rule("DO-15")
+@pytest.mark.parametrize(("score", "expected"), [("0.4", "green"), ("3.4", "red")])
+async def test_the_newest_letter_is_looked_at_by_our_rules_and_by_spamassassin(
+    tmp_path, monkeypatch, score, expected
+):
+    program = tmp_path / "spamassassin"
+    program.write_text(
+        "#!/bin/sh\ncat > $0.seen\n"
+        f"echo 'X-Spam-Status: No, score={score} required=5.0 tests=ONE,TWO autolearn=no'\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    async with running_shop(tmp_path / "shop", workers=False) as shop:
+        assert await sample_findings(shop.services) == []  # Before the first letter.
+        text = "Voir [https://bank.example](https://shop.example/).\n\n![](https://x.example/a.png)"
+        await shop.publish("Du lin", text)
+        found = await sample_findings(shop.services)
+
+    *rules, spam = found
+    assert {colour(one) for one in rules} == {"amber"}
+    assert any("shows one address and leads to another" in one.fact for one in rules)
+    assert (spam.name, colour(spam)) == ("spam", expected)
+    assert spam.fields["tests"] == "ONE,TWO"
+    seen = (tmp_path / "spamassassin.seen").read_bytes()
+    assert seen.startswith(b"Received: from shop.test ")
+    assert b"List-Unsubscribe-Post" in seen
 
 
 KEY = dkim.StoredKey("fl-2026a", "rsa", "v=DKIM1; k=rsa; p=QUJD", b"sealed")
@@ -323,6 +382,24 @@ async def test_reports_may_go_elsewhere_if_that_place_agreed_and_strict_alignmen
 )
 async def test_the_policy_for_tls_must_be_readable_and_name_our_hosts(tmp_path, policy, expected):
     assert colour((await look(tmp_path, policy=policy))["mta-sts"]) == expected
+
+
+@pytest.mark.rule("DO-6")
+@pytest.mark.parametrize(("host", "expected"), [("localhost", "green"), ("mx.shop.test", "red")])
+async def test_a_mail_host_that_must_be_written_to_by_tls_has_a_certificate_of_its_name(
+    tmp_path, monkeypatch, host, expected
+):
+    authority, own, key = make_certificates(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    sink = Sink(extensions=("STARTTLS",), tls=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    sink.tls.load_cert_chain(own, key)
+    zone = {("shop.test", "MX"): [f"10 {host}."], (host, "A"): ["127.0.0.1"]}
+    async with sink.running():
+        policy = POLICY + "mx: localhost\r\n"
+        found = await look(tmp_path, zone, policy=policy, mx_port=sink.port)
+
+    assert colour(found["mta-sts"]) == expected
+    assert found["mta-sts"].fields.get("host", host) == host
 
 
 @pytest.mark.rule("DO-4")

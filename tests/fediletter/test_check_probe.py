@@ -1,6 +1,7 @@
 """The doctor's probe: over a relay by SMTP, back through the LMTP door; or not."""
 
 import asyncio
+import base64
 import contextlib
 import re
 from dataclasses import replace
@@ -11,6 +12,8 @@ import pytest
 import sqlalchemy as sa
 from aiosmtpd.controller import Controller
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from federation.keys import RsaPrivateKey
 from fediletter.checks.probe import probe_findings
@@ -23,6 +26,7 @@ from fediletter.sealing import Vault
 from fediletter.workers.timetable import Timetable
 from storage.dkim import StoredKey, add_key, use_key
 from storage.schema import bounce, delivery, probe, reply
+from tests.fediletter.mail.names import names
 from tests.fediletter.mail.sink import Sink
 from tests.fediletter.test_digest import Calendar
 from tests.lmtp import hand_over, lmtp_address
@@ -30,6 +34,24 @@ from tests.peers.postfix import running_postfix
 from tests.shop import free_port, running_shop, until
 
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
+
+
+GOOD_KEY = dns_record(RsaPrivateKey.generate())
+RECORD = ("a._domainkey.shop.test", "TXT")
+
+
+def in_parts(record):
+    """As a TXT record holds a long text."""
+    return " ".join(f'"{record[at : at + 200]}"' for at in range(0, len(record), 200))
+
+
+@pytest.fixture(autouse=True)
+async def zone(monkeypatch):
+    """What DNS says of our domain; a test may change it."""
+    said = {RECORD: [in_parts(GOOD_KEY)]}
+    async with names(said) as (resolver, _):
+        monkeypatch.setattr("fediletter.checks.probe.Dns", lambda: resolver)
+        yield said
 
 
 class Hurried(Calendar):
@@ -210,6 +232,51 @@ async def test_a_probe_tells_what_its_way_did_to_it(tmp_path, top, sender, colou
     assert [colour_of(one) for one in changed] == ([colour] if colour else [])
     assert [one.fields for one in changed] == ([said] if said else [])
     assert all(one.remedy for one in changed)
+
+
+SMALL = rsa.generate_private_key(65537, 1024).public_key()  # noqa: S505 (what is to be found)
+SMALL_RECORD = "v=DKIM1; p=" + base64.b64encode(
+    SMALL.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+).decode("ascii")
+
+
+@pytest.mark.rule("DO-2")
+@pytest.mark.parametrize(
+    ("record", "colour"),
+    [
+        (None, "red"),
+        ("v=DKIM1; k=rsa; p=", "red"),
+        ("v=DKIM1; k=rsa; p=QUJD", "red"),
+        (SMALL_RECORD, "amber"),
+        (GOOD_KEY.replace("k=rsa", "k=rsa; t=s:y"), "amber"),
+    ],
+)
+async def test_the_record_of_a_key_that_the_probe_shows_is_looked_at(
+    tmp_path, zone, record, colour
+):
+    zone[RECORD] = [in_parts(record)] if record else []
+    async with looped(tmp_path) as (shop, _):
+        _, *found = await probe_findings(shop.services)
+
+    assert [(one.name, colour_of(one)) for one in found] == [("dkim", colour)]
+    assert found[0].fields["at"] == "a._domainkey.shop.test"
+
+
+@pytest.mark.rule("DO-3")
+@pytest.mark.parametrize(("mode", "expected"), [("s", ["red"]), ("r", [])])
+async def test_a_signature_of_the_domain_above_ours_is_not_enough_where_strictness_is_wanted(
+    tmp_path, zone, mode, expected
+):
+    above = SIGNED.replace(b"d=shop.test", b"d=test")
+    zone |= {
+        ("a._domainkey.test", "TXT"): zone[RECORD],
+        ("_dmarc.shop.test", "TXT"): [f'"v=DMARC1; p=reject; adkim={mode}"'],
+    }
+    async with looped(tmp_path) as (shop, loop):
+        loop.top = TAKEN + PASSED + above
+        _, *found = await probe_findings(shop.services)
+
+    assert [(one.name, colour_of(one)) for one in found] == [("dmarc", one) for one in expected]
 
 
 @pytest.mark.rule("DO-12")

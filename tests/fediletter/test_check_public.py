@@ -39,11 +39,15 @@ async def test_one_click_is_tried_through_the_public_address(shop):
         (httpx.Response(301, headers={"Location": "https://www.shop.test/"}), "redirect 301"),
         (httpx.Response(403, text="Are you human?"), "403"),
         (httpx.Response(200, text="ok", headers={"Set-Cookie": "a=b"}), "cookie"),
+        ("a cookie at the page", "cookie"),
         (httpx.Response(200, html="<p>Are you human?</p>"), "HTML"),
     ],
 )
 async def test_a_proxy_that_asks_questions_breaks_one_click_and_is_named(shop, answer, reason):
     def proxy(request):
+        if answer == "a cookie at the page":
+            headers = {} if request.method == "POST" else {"Set-Cookie": "a=b"}
+            return httpx.Response(200, text="ok", headers=headers)
         return answer if request.method == "POST" else httpx.Response(200)
 
     network = Network(NetworkPolicy("fediletter/tests"), transport=httpx.MockTransport(proxy))
