@@ -31,7 +31,7 @@ import sqlalchemy as sa
 from fediletter.app import build_services
 from fediletter.installation import install, open_store
 from fediletter.newsletter import posts as rules
-from fediletter.outbound.publish import new_public_id, publish
+from fediletter.outbound.publish import new_public_id, publish, revise
 from fediletter.services import Services
 from fediletter.settings import load
 from storage.followers import add_follower
@@ -39,7 +39,7 @@ from storage.ids import PostId
 from storage.lanes import inbox_for, mail_lane_of
 from storage.newsletters import local_actors
 from storage.peers import ActorSnapshot, keep_actor
-from storage.posts import Draft
+from storage.posts import Draft, get_post
 from storage.schema import delivery, follower, subscriber
 from storage.times import to_ms
 from tests.faults.sinks import Fediverse, MailSink
@@ -322,17 +322,27 @@ class Bench:
 
     async def publish_here(self, title: str = "Du lin") -> None:
         """Publish in this process, without the start of another: only the database is shared."""
-        if self._services is None:
-            self._services = build_services(self.settings)
         self.issues += 1
-        now = self.now()
+        now, services = self.now(), self._here()
 
         def draft(tx: Any) -> int:
             letter = Draft(f"{title} {self.issues}", "Une lettre.", "Bonjour.", "fr")
             return int(rules.create(tx, letter, [], public_id=new_public_id(), now=now))
 
-        post_id = await self._services.store.write(draft)
-        await publish(self._services, PostId(post_id), version=1)
+        post_id = await services.store.write(draft)
+        await publish(services, PostId(post_id), version=1)
+
+    async def edit_here(self, post_id: int) -> None:
+        """Edit a published letter in this process: followers get an Update, nobody a letter."""
+        services = self._here()
+        post = await services.store.read(get_post, PostId(post_id))
+        newer = Draft(post.title, "Une lettre.", f"Bonjour, {post.version} fois.", "fr")
+        await revise(services, post.id, newer, [], version=post.version)
+
+    def _here(self) -> Services:
+        if self._services is None:
+            self._services = build_services(self.settings)
+        return self._services
 
     async def publish_dying(self, fail_at: str) -> Child:
         """Publish by command line, in a process that dies at a commit point."""

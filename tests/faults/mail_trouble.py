@@ -1,6 +1,7 @@
 """FT-8 and its kin: relays that hang up, refuse, dawdle."""
 
 import asyncio
+import itertools
 import time
 from collections import Counter
 from datetime import datetime, timedelta
@@ -9,9 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from fediletter.limits import SMTP_COMMAND_SECONDS
+from storage.lanes import mail_lane_of
 from tests.faults.bench import Bench, Load, expect
 from tests.faults.sinks import HangUp, Talk
 
+_DISTANCE_SECONDS = 0.02
 _STAGES = ("greeting", "ehlo", "mail", "rcpt", "data", "body", "dot", "taken")
 
 
@@ -150,28 +154,50 @@ async def refusals(bench: Bench) -> None:
 
 
 async def slow_relay(bench: Bench) -> None:
-    """FT-11, first half: two of four connections crawl; the others keep their rate."""
-    await bench.start(Load(mail=400, followers=0))
-    slow: set[int] = set()
+    """FT-11: two of four connections crawl; the others keep their rate, these are cut at L-92."""
+    await bench.start(Load(mail=800, followers=0))
+    crawl, slow = False, {}  # Number of a connection, and the lane that it carries.
+    held: list[float] = []  # How long each was borne with.
 
     async def script(stage: str, talk: Talk) -> str | None:
-        if stage == "greeting" and len(slow) < 2:
-            slow.add(talk.number)
-        if talk.number in slow:
-            await asyncio.sleep(5)
+        if stage == "dot":
+            await asyncio.sleep(_DISTANCE_SECONDS)
+        if stage == "rcpt" and crawl and len(slow) < 2:
+            slow[talk.number] = mail_lane_of(talk.recipient)
+            begin, octets = time.monotonic(), itertools.chain(b"250-", itertools.repeat(ord("x")))
+            while not talk.writer.is_closing():
+                talk.writer.write(bytes([next(octets)]))
+                await asyncio.sleep(5)
+            held.append(time.monotonic() - begin)
+            raise HangUp
         return None
 
     bench.mail.script = script
     server = await bench.serve()
-    expect(await bench.publish() == 0, "publishing failed")
-    begin = time.monotonic()
-    await bench.until(lambda: bench.mail.total >= 150, 30, "the quick connections get on")
-    bench.account.notes["150 letters after s"] = round(time.monotonic() - begin, 1)
-    bench.mail.script = None
+    await bench.publish_here()
+    await bench.done(60)
+    usual = _rate(bench.mail.taken_at)
+    crawl = True
+    await bench.publish_here()
+    await bench.until(lambda: len(slow) == 2, 30, "two connections crawl")
+    quick = sum(mail_lane_of(one) not in slow.values() for one in bench.addresses())
+    goal = bench.load.mail + quick
+    await bench.until(lambda: bench.mail.total >= goal, 50, "the quick connections get on")
+    ratio = _rate(bench.mail.taken_at[bench.load.mail :]) / (usual / 2)
+    await bench.until(lambda: len(held) == 2, 120, "the slow ones are cut")
     await bench.done(120)
     await bench.repeat_uncertain()
     expect(await server.end() == 0, "no good end")
-    bench.settle_accounts()
+    account = bench.settle_accounts()
+    account.notes |= {"rate of the others": round(ratio, 2), "cut after s": round(max(held))}
+    expect(ratio >= 0.9, f"the others keep {ratio:.2f} of their rate")
+    # Seen three octets later.
+    expect(SMTP_COMMAND_SECONDS <= min(held) <= max(held) <= SMTP_COMMAND_SECONDS + 20, f"{held}")
+    expect(account.duplicates == 0, "somebody got it twice")
+
+
+def _rate(times: list[float]) -> float:
+    return len(times) / (times[-1] - times[0])
 
 
 async def refused_login(bench: Bench) -> None:

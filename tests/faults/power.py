@@ -91,7 +91,7 @@ def _entries(log: Path) -> Iterator[tuple[int, int, str, int, bytes]]:
 
 
 async def pauses(bench: Bench) -> None:
-    """FT-21: pause, resume and restart in any order while a letter leaves; nobody twice."""
+    """FT-21: pause, resume, edit and restart in any order while a letter leaves; nobody twice."""
     await bench.start(Load(mail=2000, followers=200))
 
     async def script(stage: str, _talk: Any) -> None:
@@ -104,15 +104,19 @@ async def pauses(bench: Bench) -> None:
     post_id, mailing_id = (
         await bench.store.read(lambda tx: tx.rows(sa.text("SELECT post_id, id FROM mailing")))
     )[0]
+    edits = 0
     for _ in range(bench.rounds):
         await asyncio.sleep(bench.random.uniform(0.02, 0.3))
-        match bench.random.choice(("pause", "resume", "restart")):
+        match bench.random.choice(("pause", "resume", "edit", "restart")):
             case "pause":
                 await bench.store.write(
                     pause_mailing, mailing_id, reason="a founder", now=bench.now()
                 )
             case "resume":
                 await bench.store.write(resume_post, post_id, now=bench.now())
+            case "edit":
+                await bench.edit_here(post_id)
+                edits += 1
             case _:
                 expect(await server.end() == 0, "no good end")
                 server = await bench.serve()
@@ -124,3 +128,7 @@ async def pauses(bench: Bench) -> None:
     account = bench.settle_accounts()
     expect(account.duplicates == 0, "somebody got it twice")
     expect(account.uncertain == 0, "a restart in good order left doubt")
+    account.notes["edits"] = edits
+    said = {tuple(order) for order in bench.fediverse.order.values()}
+    expect(all(one[0] == "Create" and one.count("Create") == 1 for one in said), "out of order")
+    expect(all((one[-1] == "Update") == (edits > 0) for one in said), "an edit did not arrive")

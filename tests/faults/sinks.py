@@ -25,8 +25,8 @@ class Talk:
     """One connection to the relay."""
 
     number: int
+    writer: asyncio.StreamWriter
     recipient: str = ""
-    message: bytes = b""
 
 
 @dataclass
@@ -68,7 +68,7 @@ class MailSink:
         return good
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        talk = Talk(len(self.log))
+        talk = Talk(len(self.log), writer)
         self.open += 1
         self.most_open = max(self.most_open, self.open)
         try:
@@ -208,7 +208,8 @@ class Fediverse:
             return True
         activity = json.loads(body)
         inbox = f"{host[1]}{path}"
-        self.arrived.setdefault(inbox, Counter())[activity["id"]] += 1
+        if activity["type"] != "Update":  # It says anew what has arrived.
+            self.arrived.setdefault(inbox, Counter())[activity["id"]] += 1
         self.order.setdefault(inbox, []).append(activity["type"])
         self.arrived_at.append(time.monotonic())
         writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
