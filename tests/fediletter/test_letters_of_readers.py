@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from fediletter.outbound.answers import answer
 from storage.schema import delivery, post, reply
-from tests.fediletter.test_coming_back import (
+from tests.fediletter.sent import (
     bounce_address,
     mails,
     reader,

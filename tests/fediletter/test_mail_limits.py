@@ -11,7 +11,7 @@ from storage.schema import bounce, delivery, subscriber
 from storage.subscribers import find_subscriber, suppression_of
 from tests.fediletter.dump import settled
 from tests.fediletter.mail.sink import Sink
-from tests.fediletter.test_coming_back import bounce_address, mails, sent_to
+from tests.fediletter.sent import bounce_address, mails, sent_to
 from tests.fediletter.test_digest import Calendar
 from tests.lmtp import hand_over, lmtp_address, report
 from tests.peers.test_postfix import add_active

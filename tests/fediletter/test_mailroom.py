@@ -9,7 +9,7 @@ from storage import bounces, suppressions
 from storage.mailings import decide_uncertain
 from storage.schema import audit, delivery, lane, mailing
 from tests.fediletter.mail.sink import CLOSE, Sink
-from tests.fediletter.test_coming_back import bounce_address, mails, reader, sent_to, suppression
+from tests.fediletter.sent import bounce_address, mails, reader, sent_to, suppression
 from tests.lmtp import hand_over, lmtp_address, report
 from tests.peers.test_postfix import add_active
 from tests.shop import running_shop, until

@@ -6,7 +6,7 @@ import secrets
 import pytest
 
 from storage.subscribers import find_subscriber, suppression_of
-from tests.fediletter.test_coming_back import bounce_address, reader, sent_to
+from tests.fediletter.sent import bounce_address, reader, sent_to
 from tests.lmtp import hand_over, lmtp_address, report
 from tests.shop import running_shop
 

@@ -11,7 +11,7 @@ from storage.farewells import forget_subscriber
 from storage.personal import everything_on
 from storage.schema import audit, consent_text, publish_ask, reply
 from storage.subscribers import find_subscriber, suppress
-from tests.fediletter.test_coming_back import mails, sent_to
+from tests.fediletter.sent import mails, sent_to
 from tests.lmtp import hand_over, lmtp_address
 from tests.shop import running_shop
 

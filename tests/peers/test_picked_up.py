@@ -11,7 +11,7 @@ from fediletter.limits import LMTP_BYTES
 from fediletter.mail.imap import Mailbox, mailbox_from_url
 from storage.schema import reply
 from tests.fediletter.mail.names import names
-from tests.fediletter.test_coming_back import bounce_address, reader, sent_to, suppression
+from tests.fediletter.sent import bounce_address, reader, sent_to, suppression
 from tests.lmtp import report
 from tests.peers.test_dovecot import running_dovecot
 from tests.shop import running_shop, until
