@@ -128,14 +128,12 @@ class Network:
         Raises:
             httpx.PoolTimeout: Others kept this host's turns for as long as a request may take.
         """
-        here = self._hosts.setdefault(host, _Turnstile())
+        here = self._hosts.get(host)
+        if here is None:
+            here = self._hosts[host] = _Turnstile()
         here.users += 1
         try:
-            try:
-                async with asyncio.timeout(TOTAL_SECONDS):
-                    await here.turns.acquire()
-            except TimeoutError as late:
-                raise httpx.PoolTimeout("others are asking this host") from late
+            await here.take()
             try:
                 async with self._slots:
                     yield
@@ -158,6 +156,17 @@ class _Turnstile:
     def __init__(self) -> None:
         self.turns = asyncio.Semaphore(_AT_ONCE_PER_HOST)
         self.users = 0
+
+    async def take(self) -> None:
+        """A turn. Raises httpx.PoolTimeout."""
+        if not self.turns.locked():  # As a rule; a clock for each request costs as much as a look.
+            await self.turns.acquire()
+            return
+        try:
+            async with asyncio.timeout(TOTAL_SECONDS):
+                await self.turns.acquire()
+        except TimeoutError as late:
+            raise httpx.PoolTimeout("others are asking this host") from late
 
 
 class _ResumingContext(ssl.SSLContext):

@@ -73,13 +73,14 @@ def parse_url(text: str) -> Url:
         port = parts.port
     except ValueError as wrong:
         raise BadUrl("not a URL") from wrong
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc:
+    host = parts.hostname
+    if parts.scheme not in _DEFAULT_PORTS or not host or "@" in parts.netloc:
         raise BadUrl("not an absolute http(s) URL without credentials")
     if port == 0 or parts.netloc.endswith(":"):
         raise BadUrl("not a port")
     return Url(
         parts.scheme,
-        _host(parts.hostname),
+        _host(host),
         port or _DEFAULT_PORTS[parts.scheme],
         (parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
         parts.fragment,
@@ -97,6 +98,7 @@ def _with_ascii_host(text: str) -> str:
     return f"{found[1]}{host}{found[3]}"
 
 
+@lru_cache(maxsize=4096)
 def _host(text: str) -> str:
     host = text.lower()
     if ":" in host:  # An IPv6 literal; urlsplit has checked the brackets.

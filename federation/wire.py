@@ -59,9 +59,6 @@ class Wire(asyncio.Protocol):
         if self._parser is None:
             self.close()  # Nobody asked.
             return
-        if self._gap is not None:
-            self._gap.cancel()
-            self._gap = self._loop.call_later(GAP_SECONDS, self._fail_late)
         try:
             answer = self._parser.feed(data)
         except WireError as wrong:
@@ -69,6 +66,9 @@ class Wire(asyncio.Protocol):
             return
         if answer is not None:
             self._succeed(answer)
+        elif self._gap is not None:
+            self._gap.cancel()
+            self._gap = self._loop.call_later(GAP_SECONDS, self._fail_late)
 
     def eof_received(self) -> bool:
         return False
