@@ -29,7 +29,7 @@ class Turned(SystemClock):
 def browser_of(shop: Shop) -> httpx.AsyncClient:
     """One more browser at the same shop; close it."""
     return httpx.AsyncClient(
-        base_url=shop.base_url, trust_env=False, headers={"Origin": shop.base_url}
+        base_url=shop.base_url, trust_env=False, timeout=60, headers={"Origin": shop.base_url}
     )
 
 

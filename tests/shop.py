@@ -189,7 +189,7 @@ async def running_shop(
     task = asyncio.create_task(server.serve())
     await until(lambda: server.started or task.done())
     async with httpx.AsyncClient(
-        base_url=loaded.base_url, trust_env=False, verify=trusted
+        base_url=loaded.base_url, trust_env=False, timeout=60, verify=trusted
     ) as client:
         try:
             yield Shop(services, client)

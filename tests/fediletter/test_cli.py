@@ -62,8 +62,14 @@ def test_the_demo_is_filled_says_where_to_click_and_finds_all_again(tmp_path):
             env={"PATH": os.environ["PATH"], "FEDILETTER_LANGUAGE": "en"},
         )
         said = [demo.stdout.readline() for _ in range(7)]
-        front = httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).text if said[6] else ""
-        mails = httpx.get(f"http://127.0.0.1:{port + 1}/mail", trust_env=False).status_code
+        front = (
+            httpx.get(f"http://127.0.0.1:{port}/", trust_env=False, timeout=60).text
+            if said[6]
+            else ""
+        )
+        mails = httpx.get(
+            f"http://127.0.0.1:{port + 1}/mail", trust_env=False, timeout=60
+        ).status_code
         demo.send_signal(signal.SIGINT)
         _, trouble = demo.communicate(timeout=60)
 

@@ -162,7 +162,7 @@ async def _signed_get(shop, url, signer: Signer, scheme="cavage", **kw):
     target = parse_url(url)
     sign = cavage.sign_get if scheme == "cavage" else rfc9421.sign_get
     headers = {"Host": target.authority, "Accept": TYPE, **sign(target, signer=signer, now=now)}
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         return await client.get(url, headers=headers)
 
 

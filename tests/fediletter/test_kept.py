@@ -140,7 +140,7 @@ async def test_nothing_outdated_is_answered_by_either_of_two_processes(
                 (letter.url.replace(shop.base_url, base), HTML | host),
                 (letter.object_id.replace(shop.base_url, base), JSON | host),
             ]
-            async with httpx.AsyncClient(trust_env=False) as client:
+            async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
                 await _until_healthy(client, base)
                 for url, headers in there * 2:
                     assert (await client.get(url, headers=headers)).status_code == 200

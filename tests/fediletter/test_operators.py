@@ -95,7 +95,9 @@ async def test_a_serving_process_logs_json_and_no_person(tmp_path):
         )  # fmt: skip
         base = f"http://127.0.0.1:{port}"
         headers = {"Host": shop.base_url.partition("//")[2], "Origin": shop.base_url}
-        async with httpx.AsyncClient(base_url=base, trust_env=False, headers=headers) as client:
+        async with httpx.AsyncClient(
+            base_url=base, trust_env=False, timeout=60, headers=headers
+        ) as client:
 
             async def is_up():
                 try:

@@ -112,7 +112,7 @@ async def _apex(port, certificates, server):
 
 
 async def _refuses_the_unsigned(peer):
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         headers = {"Accept": "application/activity+json"}
         assert (await client.get(peer.actor, headers=headers)).status_code == 401
 
