@@ -23,7 +23,7 @@ test: $(VENV)/test
 
 # The everyday loop: under three minutes.
 quick: $(VENV)/test
-	$(BIN)/python -m pytest -n 4 -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 3 -m "not slow" $(ARGS)
 
 check: $(VENV)/test
 	$(BIN)/ruff format --check .

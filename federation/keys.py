@@ -161,13 +161,17 @@ class Ed25519PrivateKey:
 
 
 def private_key(data: bytes) -> PrivateKey:
-    """A key of ours from what `to_bytes` gave.
+    """A key of ours from what `to_bytes` gave, kept where nobody else can write.
+
+    That the primes are prime was true when it was made; to prove it again costs 20 ms a key.
 
     Raises:
         BadKey: It is none that we make.
     """
     try:
-        key = serialization.load_der_private_key(data, password=None)
+        key = serialization.load_der_private_key(
+            data, password=None, unsafe_skip_rsa_key_validation=True
+        )
     except (ValueError, TypeError, UnsupportedAlgorithm) as wrong:
         raise BadKey("not a private key") from wrong
     if isinstance(key, rsa.RSAPrivateKey):
