@@ -205,6 +205,7 @@ _JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, derandomize=True, deadline=None)
 @given(_JSON)
 def test_the_canonical_form_is_stable_and_reads_as_the_same(value):

@@ -64,6 +64,7 @@ def everything(settings) -> dict[str, list[tuple]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.rule("RE-16")
 @pytest.mark.parametrize("source", ["sqlite", "postgresql"])
 @pytest.mark.parametrize("target", ["sqlite", "postgresql"])

@@ -244,6 +244,7 @@ def test_subscribers_come_in_and_go_out_without_loss_and_nobody_who_left_comes_b
     assert essence(run("--data", other, "subscribers", "export").stdout) == essence(out)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("RE-16")
 def test_a_backup_comes_back_whole_and_never_over_something(tmp_path):
     data, archive = tmp_path / "data", tmp_path / "backup.tgz"

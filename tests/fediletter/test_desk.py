@@ -118,6 +118,7 @@ async def test_the_cookie_is_for_http_alone_and_dies_at_logout(shop):
     assert "samesite=lax" in login.headers["set-cookie"].lower()
 
 
+@pytest.mark.slow
 @pytest.mark.rule("WE-6")
 async def test_guessing_is_slowed_and_says_the_same_for_strangers(shop):
     texts = set()

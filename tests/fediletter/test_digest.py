@@ -79,6 +79,7 @@ def mails(shop, address):
     return [mail for mail in shop.mailbox() if mail.to == address]
 
 
+@pytest.mark.slow
 async def test_who_asked_for_a_month_at_a_time_gets_one_digest_and_no_letter(shop):
     await reader(shop, ANA)
     await reader(shop, BO, rhythm="every")

@@ -48,6 +48,7 @@ async def test_a_password_set_at_the_server_ends_sessions_and_keeps_what_is_enro
     assert ("password set", "cli") in await deeds(named)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("CL-1")
 @pytest.mark.rule("WE-4")
 async def test_who_lost_everything_gets_a_link_that_works_once(named):
@@ -70,6 +71,7 @@ async def test_who_lost_everything_gets_a_link_that_works_once(named):
     assert (nobody.returncode, nobody.stderr.count("\n")) == (1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("CL-1")
 async def test_the_last_founder_stays_at_the_command_line_too(named):
     await add_person(named)
@@ -86,6 +88,7 @@ async def test_the_last_founder_stays_at_the_command_line_too(named):
     assert weak.returncode == 1
 
 
+@pytest.mark.slow
 @pytest.mark.rule("WE-2")
 async def test_a_restored_desk_lets_in_nobody_who_was_logged_in_when_the_backup_was_made(tmp_path):
     async with running_shop(tmp_path / "shop", workers=False) as shop:

@@ -125,6 +125,7 @@ _HEADERS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.rule("IM-5")
 @settings(max_examples=300, derandomize=True, deadline=None)
 @given(

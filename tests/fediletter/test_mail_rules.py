@@ -152,6 +152,7 @@ async def test_chunks_are_never_used_though_a_relay_offers_them():
     assert not any(one.upper().startswith("BDAT") for one in sink.commands)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("TR-24")
 @pytest.mark.rule("RE-5")
 async def test_neither_an_edit_nor_going_on_nor_a_restart_nor_a_second_process_sends_again(

@@ -176,6 +176,7 @@ async def test_stop_within_second_thoughts_stops_every_channel_before_anybody_sa
     assert await channels(held, world, published) == (set(), ANY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [timedelta(), *WINDOWS])
 async def test_when_the_time_for_second_thoughts_is_over_every_channel_has_it_at_once(
     held, world, window
@@ -215,6 +216,7 @@ async def test_what_is_changed_meanwhile_is_what_leaves_and_the_address_stays(he
         assert (await held.client.get(one.url)).status_code == 200
 
 
+@pytest.mark.slow
 async def test_a_letter_that_cannot_leave_when_its_time_comes_is_a_draft_and_founders_hear_of_it(
     held, world
 ):

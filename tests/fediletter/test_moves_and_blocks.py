@@ -100,6 +100,7 @@ async def test_an_alias_is_named_in_the_actor(shop, world):
     assert [one["type"] for one in world.received] == ["Update"], "said once"
 
 
+@pytest.mark.slow
 async def test_followers_are_exported_in_mastodons_form(shop, world):
     await _followed(shop, world, "ana")
 
@@ -155,6 +156,7 @@ async def test_a_report_waits_on_the_desk_and_a_block_ends_the_following(shop, w
     await until(left)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("IN-36")
 async def test_a_blocked_domain_loses_followers_replies_and_deliveries(shop, world):
     await _followed(shop, world, "ana")
@@ -220,6 +222,7 @@ async def test_what_waits_for_a_blocked_host_never_leaves(shop, world):
     assert "waiting" not in states
 
 
+@pytest.mark.slow
 async def test_lists_of_mastodon_are_taken_in(shop, tmp_path, world):
     await _followed(shop, world, "ana")
     host = world.base.partition("//")[2]

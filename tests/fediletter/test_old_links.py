@@ -53,6 +53,7 @@ async def test_links_of_letters_sent_under_an_earlier_address_go_on_working_ther
         assert (await shop.client.get("/desk", headers=old)).status_code == 301
 
 
+@pytest.mark.slow
 @pytest.mark.rule("UN-2")
 @pytest.mark.rule("EM-8")
 @pytest.mark.rule("BO-2")

@@ -152,6 +152,7 @@ async def test_health_is_503_without_detail_while_the_database_is_away(shop):
     assert "locked" not in answer.text
 
 
+@pytest.mark.slow
 async def test_status_tells_people_and_programs_the_same(shop):
     await shop.subscribe("ana@example.org")
 

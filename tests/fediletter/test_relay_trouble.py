@@ -344,6 +344,7 @@ async def test_the_same_refusal_of_the_letter_for_three_readers_pauses_it(tmp_pa
         assert "spam" in found.paused
 
 
+@pytest.mark.slow
 @pytest.mark.rule("TR-22")
 @pytest.mark.rule("RE-6")
 @pytest.mark.parametrize("decision", ["again", "leave"])
@@ -424,6 +425,7 @@ async def test_a_reader_at_whom_the_relay_talks_nonsense_holds_nobody_up(tmp_pat
     assert sorted(sink.recipients) == sorted(in_one_lane)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("TR-2")
 async def test_a_wrong_password_is_tried_by_each_lane_at_most_once(tmp_path, caplog):
     refused = {("AUTH", number): "535 5.7.8 no" for number in range(1, 99)}

@@ -136,6 +136,7 @@ async def test_fifty_who_show_the_same_code_at_once_get_one_session(turned):
     assert sorted(one.status_code for one in answers) == [303] + [401] * 49
 
 
+@pytest.mark.slow
 @pytest.mark.rule("WE-5")
 async def test_each_recovery_code_opens_once_and_new_ones_replace_all(turned):
     _, codes, csrf = await set_up_codes(turned, await turned.log_in())
@@ -174,6 +175,7 @@ async def test_neither_seed_nor_recovery_codes_stand_in_the_database(turned):
     assert {len(row[0]) for row in hashes} == {32}
 
 
+@pytest.mark.slow
 async def test_switching_off_needs_the_password_and_a_code(turned):
     phone, _, csrf = await set_up_codes(turned, await turned.log_in())
     turned.clock.forward += STEP

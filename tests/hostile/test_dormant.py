@@ -89,6 +89,7 @@ async def test_a_host_that_fails_on_seven_days_is_probed_once_a_day_until_it_spe
         assert (await at())[:2] == (0, None)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("D06")
 async def test_a_host_with_five_errors_in_a_row_rests_as_a_whole_then_one_is_tried(tmp_path):
     clock = Turned()

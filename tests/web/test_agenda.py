@@ -150,6 +150,7 @@ async def test_the_web_counts_no_vote_and_tells_nobody_who_subscribes(tmp_path):
             assert (await shop.post(path, choice=key)).status_code == 404
 
 
+@pytest.mark.slow
 async def test_who_reads_by_mail_and_follows_is_one_reader_in_either_order(shop):
     for address in (ANA, "bo@example.org"):
         await shop.subscribe(address)

@@ -230,6 +230,7 @@ def test_a_subject_that_could_become_a_header_is_refused(text):
         compose_issue(letter(subject=text))
 
 
+@pytest.mark.slow
 @pytest.mark.rule("SE-3")
 @settings(max_examples=100, derandomize=True, deadline=None)
 @given(st.text(min_size=1, max_size=200))
