@@ -29,6 +29,7 @@ COLUMNS = (
     "hidden_topics",
     "proof",
     "consent_text",
+    "all_topics",
 )
 _BATCH = 1000
 
@@ -80,6 +81,7 @@ def _row(person: Subscriber, record: Record, reason: str) -> list[str]:
         ";".join(record.hidden),
         record.proof,
         record.text,
+        "yes" if person.all_topics else "no",
     ]
     return [cell(text) for text in row]
 

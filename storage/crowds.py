@@ -48,7 +48,8 @@ class Newcomer:
     confirmed_at: datetime | None
     left_at: datetime | None
     paused_until: datetime | None
-    topics: tuple[TopicId, ...]  # Empty: every letter.
+    topics: tuple[TopicId, ...]
+    all_topics: bool  # Every letter.
     event: Event
 
 
@@ -93,7 +94,7 @@ def add_all(tx: Tx, people: Sequence[Newcomer], *, now: datetime) -> None:
                 "state": one.state,
                 "language": one.language,
                 "rhythm": one.rhythm,
-                "all_topics": not one.topics,
+                "all_topics": one.all_topics,
                 "mail_lane": mail_lane_of(one.identity),
                 "source": one.source,
                 "requested_at": to_ms(one.requested_at),

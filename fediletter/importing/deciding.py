@@ -46,6 +46,7 @@ class Person:
     rhythm: str
     topics: tuple[str, ...]  # As labels; hidden ones apart.
     hidden: tuple[str, ...]
+    all_topics: bool | None  # Every letter, whatever topics are hidden here; None: not told.
     requested_at: datetime | None
     confirmed_at: datetime | None
     ended_at: datetime | None  # When they left, or their address was found dead.
@@ -107,11 +108,16 @@ class Decider:
             "monthly" if cell.one("rhythm") == "monthly" and source is OWN else "every",
             labels_of(cell.first(source.topics)),
             labels_of(cell.one("hidden_topics")) if source is OWN else (),
+            self._all_topics(cell),
             self._moment(cell, source.requested) or confirmed,
             confirmed,
             ended,
             *self._ours(cell),
         )
+
+    def _all_topics(self, cell: "_Cells") -> bool | None:
+        is_told = self._source is OWN and cell.has("all_topics")
+        return is_yes(cell.one("all_topics")) if is_told else None
 
     def _ours(self, cell: "_Cells") -> tuple[datetime | None, str, str, str, str, str]:
         """What only our own export tells."""

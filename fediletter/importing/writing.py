@@ -209,6 +209,8 @@ def _state(one: Person, way: Way) -> str:
 def _newcomer(one: Person, way: Way) -> Newcomer:
     labels = [label for label in (*one.topics, *one.hidden) if label in way.topics]
     chosen = {way.topics[label].id: way.topics[label].slug for label in labels}
+    # As in the form: a hidden topic is no choice of theirs.
+    chose_none = not any(way.topics[label].public for label in labels)
     state = _state(one, way)
     ends = one.level in _ENDED
     return Newcomer(
@@ -224,6 +226,7 @@ def _newcomer(one: Person, way: Way) -> Newcomer:
         left_at=(one.ended_at or way.now) if state == "left" else None,
         paused_until=one.paused_until,
         topics=tuple(chosen),
+        all_topics=chose_none if one.all_topics is None else one.all_topics,
         event=Event(
             "imported",
             way.now,

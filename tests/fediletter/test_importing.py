@@ -187,6 +187,12 @@ async def test_our_own_list_goes_out_and_comes_in_without_loss(desk, shop, tmp_p
         from storage.schema import subscription
 
         tx.execute(subscription.insert().values(subscriber_id=ana.id, topic_id=vip.id, since=0))
+        # The one gets every letter, the other not: their only topic was hidden since.
+        plus = subscribers.find_subscriber(tx, "+plus@example.org")
+        paid = subscribers.find_subscriber(tx, "bd-paid@example.org")
+        subscribers.change_subscriber(tx, paid.id, all_topics=False)
+        for one in (plus, paid):
+            tx.execute(subscription.insert().values(subscriber_id=one.id, topic_id=vip.id, since=0))
         gone = subscribers.find_subscriber(tx, "gone@example.org")
         subscribers.change_subscriber(tx, gone.id, state="suppressed")
         hashed = shop.services.tokens.hash_address("gone@example.org")
@@ -222,6 +228,8 @@ async def test_our_own_list_goes_out_and_comes_in_without_loss(desk, shop, tmp_p
 
         assert (await out(there)).decode().splitlines() == first.decode().splitlines()
         assert await suppression(other, "gone@example.org") == "full"
+        assert (await person(other, "+plus@example.org")).all_topics
+        assert not (await person(other, "bd-paid@example.org")).all_topics
         hidden = {
             one.slug: one.public for one in await other.services.store.read(topics.all_topics)
         }
