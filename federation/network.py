@@ -197,8 +197,10 @@ class _ResumingContext(ssl.SSLContext):
 
     def remember(self, host: str, tls: object) -> None:
         """Keep the session of a connection that has carried an answer."""
-        if isinstance(tls, ssl.SSLObject) and tls.session is not None:
-            self._sessions[host] = tls.session
+        # Read once: each time it is copied, which takes as long as half a signature.
+        session = tls.session if isinstance(tls, ssl.SSLObject) else None
+        if session is not None:
+            self._sessions[host] = session
             self._sessions.move_to_end(host)
             if len(self._sessions) > _SESSIONS:
                 self._sessions.popitem(last=False)
