@@ -73,11 +73,13 @@ class NetworkPolicy:
         allow: Blocks that may be reached although they are not public, there also by plain http
             and at any port: for laboratories and tests.
         own_hosts: Our own, as in the Host header: answered from storage, never fetched (FE-17).
+        ports: At which other servers may be reached (FE-9).
     """
 
     user_agent: str
     allow: tuple[IPNetwork, ...] = ()
     own_hosts: frozenset[str] = frozenset()
+    ports: frozenset[int] = frozenset({443})
 
 
 def is_public(address: IPAddress) -> bool:
@@ -98,8 +100,8 @@ def check_url(url: Url, policy: NetworkPolicy) -> None:
         raise ForbiddenAddress("our own host")
     if policy.allow:
         return  # Decided by the addresses, in `check_addresses`.
-    if url.scheme != "https" or url.port != 443:
-        raise ForbiddenAddress("only https at port 443")
+    if _is_odd(url, policy):
+        raise ForbiddenAddress("only https at the usual port")
     labels = url.host.split(".")
     if ":" in url.host or len(labels) < 2 or labels[-1] in _NEVER_PUBLIC:
         raise ForbiddenAddress("not a public host name")
@@ -117,11 +119,15 @@ def check_addresses(url: Url, addresses: Iterable[str], policy: NetworkPolicy) -
     if not parsed:
         raise ForbiddenAddress("the name has no address")
     allowed = [any(_is_in(address, block) for block in policy.allow) for address in parsed]
-    plain = url.scheme != "https" or url.port != 443
+    odd = _is_odd(url, policy)
     for address, is_allowed in zip(parsed, allowed, strict=True):
-        if not is_allowed and (plain or not is_public(address)):
+        if not is_allowed and (odd or not is_public(address)):
             raise ForbiddenAddress("not a public address")
     return [str(address) for address in parsed]
+
+
+def _is_odd(url: Url, policy: NetworkPolicy) -> bool:
+    return url.scheme != "https" or url.port not in policy.ports
 
 
 def literal_address(host: str) -> str | None:

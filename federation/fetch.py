@@ -4,11 +4,11 @@ A document counts only when it comes from its own id. Redirects stay at one orig
 each checked and signed anew. A key counts only when its actor's own document lists it: the key's
 own document proves nothing.
 
-Sources: security.md FE-6, FE-7, FE-10, FE-12, IN-9 to IN-12, L-40, L-42,
+Sources: security.md FE-6 to FE-8, FE-10, FE-12, IN-9 to IN-12, L-40, L-42,
 L-43; federation.md 3.4, 7.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from federation.actors import RemoteActor, actor_from
+from federation.addresses import check_url
 from federation.errors import (
     BadDocument,
     BadUrl,
@@ -82,9 +83,19 @@ class Fetcher:
             FetchFailed: As `document`; or it is not an actor that can be used.
         """
         try:
-            return actor_from(await self.document(actor_id, now=now))
+            return self._usable(await self.document(actor_id, now=now))
         except BadDocument as wrong:
             raise FetchFailed(f"not an actor: {wrong.detail}") from wrong
+
+    def _usable(self, document: dict[str, Any]) -> RemoteActor:
+        """An actor whose inboxes may be reached (FE-8). Raises BadDocument, ForbiddenAddress."""
+        actor = actor_from(document)
+        check_url(parse_url(actor.inbox), self.network.policy)
+        try:
+            check_url(parse_url(actor.shared_inbox or actor.inbox), self.network.policy)
+        except ForbiddenAddress:
+            return replace(actor, shared_inbox=None)
+        return actor
 
     async def key(self, key_id: str, *, now: datetime) -> tuple[KnownKey, RemoteActor]:
         """A key together with the actor whose own document lists it.
@@ -106,7 +117,7 @@ class Fetcher:
         try:
             # Only at its own id a document speaks for an actor: any other file of this host, an
             # upload perhaps, may claim to be one (IN-11).
-            actor = actor_from(document) if id_of(document) == owner == place else None
+            actor = self._usable(document) if id_of(document) == owner == place else None
         except BadDocument:
             actor = None  # A partial actor: ask for the whole.
         if actor is None or not actor.keys:

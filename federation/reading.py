@@ -69,7 +69,7 @@ def _scan(body: bytes) -> None:
             depth -= 1
         elif mark == b",":
             nodes += 1
-        elif len(mark) > _STRING:
+        elif len(mark) - 2 > _STRING:  # Without its quotes.
             raise BadDocument("a string is too long")
         if nodes > _NODES:
             raise BadDocument("too many parts")

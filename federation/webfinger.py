@@ -141,6 +141,7 @@ def follow_url(found: Found, actor_id: str) -> str | None:
 
 async def _get(network: Network, client: Client, url: str) -> tuple[str, dict[str, Any]]:
     """The document, and the address that answered with it."""
+    seen = {url}
     for _ in range(4):  # WebFinger alone may cross hosts (FE-6), three times (L-40).
         try:
             response = await client.get(
@@ -154,6 +155,9 @@ async def _get(network: Network, client: Client, url: str) -> tuple[str, dict[st
             target = _joined(url, response.headers.get("location", ""))
             if url.startswith("https:") and not target.startswith("https:"):
                 raise FetchFailed("a redirect away from https")
+            if target in seen:
+                raise FetchFailed("redirects in a circle")
+            seen.add(target)
             url = target
             network.redirects_followed += 1
             continue
@@ -172,12 +176,9 @@ async def _get(network: Network, client: Client, url: str) -> tuple[str, dict[st
 def _joined(url: str, location: str) -> str:
     try:
         target = str(httpx.URL(url).join(location))
-        parse_url(target)
+        return str(parse_url(target))
     except (BadUrl, httpx.InvalidURL) as wrong:
         raise FetchFailed("a redirect to nowhere") from wrong
-    if target == url:
-        raise FetchFailed("redirects in a circle")
-    return target
 
 
 def _read(document: dict[str, Any], resource: str, urls: list[str]) -> Found:

@@ -48,7 +48,8 @@ def build_services(settings: Settings) -> Services:
             NetworkPolicy(
                 allow=settings.allow_addresses,
                 user_agent=f"fediletter/{__version__} (+{settings.base_url}/)",
-                own_hosts=frozenset({settings.host}),
+                own_hosts=frozenset({settings.host, *settings.former_hosts}),
+                ports=settings.ports,
             )
         ),
         mailer=open_mailer(settings.smtp_url),

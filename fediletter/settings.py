@@ -73,6 +73,7 @@ class Settings:
     secret_file: Path
     trusted_proxies: tuple[IPNetwork, ...]
     allow_addresses: tuple[IPNetwork, ...]
+    ports: frozenset[int]  # At which other servers may be reached (FE-9).
     log: str
     fail_at: str | None  # For fault tests (security.md FT-3): where this process shall die.
     metrics_token: str | None  # Who may read /metrics from elsewhere than this machine (CL-6).
@@ -156,6 +157,7 @@ def load(environ: Mapping[str, str] | None = None, data: Path | None = None) -> 
         secret_file=Path(values.get("secret_file", str(directory / "secret"))).absolute(),
         trusted_proxies=take("trusted_proxies", "", _networks, ()),
         allow_addresses=take("allow_addresses", "", _networks, ()),
+        ports=take("ports", "443", _ports, frozenset()),
         log=take("log", "info", _log, "info"),
         fail_at=take("fail_at", "", _fail_at, None) if is_loopback(bare_host) else None,
         metrics_token=take("metrics_token", "", _metrics_token, None),
@@ -183,6 +185,7 @@ _NAMES = {
     "secret_file",
     "trusted_proxies",
     "allow_addresses",
+    "ports",
     "log",
     "fail_at",
     "metrics_token",
@@ -251,6 +254,13 @@ def _smtp_url(text: str) -> str:
     if not 1 <= len(relays) <= 2:
         raise ValueError("must be one relay, or two with a space between")
     return " ".join(relays)
+
+
+def _ports(text: str) -> frozenset[int]:
+    ports = re.split(r"[,\s]+", text.strip())
+    if not all(re.fullmatch(r"[1-9]\d{0,4}", port) and int(port) < 65536 for port in ports):
+        raise ValueError("must be ports such as 443, with commas between")
+    return frozenset(map(int, ports))
 
 
 def _hosts(text: str) -> tuple[str, ...]:

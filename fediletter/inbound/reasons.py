@@ -59,7 +59,7 @@ SENTENCES = {
     "is nothing that we read": "It holds nothing that could be an answer.",
     "the object is not at the actor's own host": "It claims to come from another server than it "
     "does.",
-    "is attributed to another actor": "It says that somebody else has written it.",
+    "is not attributed to its actor": "It does not say that its sender has written it.",
     "is of another author": "It wants to change what somebody else has written.",
     "is here already": "It is here already.",
     "is not newer than what is here": "A newer version is here already.",

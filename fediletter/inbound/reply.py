@@ -127,9 +127,8 @@ def _why_not(note: object, actor: str) -> str | None:
     uri = id_of(note)
     if uri is None or not same_origin(uri, actor):
         return "the object is not at the actor's own host"
-    author = id_of(first(note.get("attributedTo")))
-    if author is not None and author != actor:
-        return "is attributed to another actor"
+    if id_of(first(note.get("attributedTo"))) != actor:
+        return "is not attributed to its actor"
     return None
 
 
@@ -191,6 +190,9 @@ def published_of(note: dict[str, Any], now: datetime) -> datetime:
 
 async def edit(services: Services, activity: VerifiedActivity, note: dict[str, Any]) -> Apply:
     """An Update of a kept answer by its author; of an unknown one it is a Create."""
+    wrong = _why_not(note, activity.actor)
+    if wrong is not None:
+        return ignore(wrong)
     uri = id_of(note)
     now = services.clock.now()
     content = await content_of(note)

@@ -8,6 +8,7 @@ Sources: federation.md 9.6, 13.7; vectors I11, I12.
 from dataclasses import dataclass
 
 from federation.inbox import VerifiedActivity
+from federation.origins import same_origin
 from federation.reading import first, id_of, ids_of, many, text_of, types_of
 from fediletter.inbound.facts import Apply, our_post
 from fediletter.links import Links
@@ -34,6 +35,9 @@ def ballot_of(activity: VerifiedActivity, links: Links) -> Ballot | None:
             None,
             activity.actor,
         ):
+            return None
+        note_id = id_of(note)  # Option Notes may lack one.
+        if note_id is not None and not same_origin(note_id, activity.actor):
             return None
         name = text_of(note, "name", longest=LONGEST_OPTION + 1)
         answered = ids_of(note.get("inReplyTo"))

@@ -2,11 +2,18 @@
 
 import json
 
+import httpx
 import pytest
 
-from federation.errors import DocumentGone, FetchFailed, NotProven, TryFetchLater
+from federation.errors import (
+    DocumentGone,
+    FetchFailed,
+    ForbiddenAddress,
+    NotProven,
+    TryFetchLater,
+)
 from federation.fetch import Fetcher, is_activity_type
-from federation.network import Network
+from federation.network import Network, NetworkPolicy
 from federation.webfinger import look_up
 from tests.federation.peer import NOW, OTHER_RSA, TYPE, Peer
 from tests.federation.test_network import LABORATORY, SIGNER, Scripted, answer
@@ -97,6 +104,47 @@ async def test_a_redirect_elsewhere_or_nowhere_is_not_followed(location):
                 await fetcher().actor(ana_at(server).id, now=NOW)
 
     assert elsewhere.connections == 0
+
+
+@pytest.mark.rule("FE-6")
+@pytest.mark.parametrize("ring", [1, 2])
+async def test_webfinger_asks_no_address_twice(ring):
+    async with Scripted() as server:
+        place = server.url.split("/")[2]
+        resource = f"/.well-known/webfinger?resource=acct%3Aana%40{place.replace(':', '%3A')}"
+        server.answers += [moved("/elsewhere"), moved(resource)] if ring == 2 else [moved(resource)]
+        with pytest.raises(FetchFailed, match="circle"):
+            await look_up(Network(LABORATORY), f"ana@{place}", scheme="http")
+
+        assert len(server.requests) == ring
+
+
+@pytest.mark.rule("FE-8")
+@pytest.mark.parametrize(
+    ("inbox", "shared", "kept"),
+    [
+        ("https://m.example.org/i", "https://m.example.org/s", "https://m.example.org/s"),
+        ("https://m.example.org:8443/i", None, "refused"),
+        ("https://org/i", None, "refused"),
+        ("https://m.example.org/i", "https://m.example.org:8443/s", None),
+        ("https://m.example.org/i", "https://org/s", None),
+        ("https://m.example.org/i", "https://news.m.example.org/s", None),
+    ],
+)
+async def test_an_inbox_that_could_not_be_reached_is_not_kept(inbox, shared, kept):
+    ana = Peer("https://m.example.org/users/ana")
+    document = ana.document() | {"inbox": inbox, "endpoints": {"sharedInbox": shared}}
+
+    def serve(request):
+        return httpx.Response(200, headers={"Content-Type": TYPE}, json=document)
+
+    policy = NetworkPolicy("test", own_hosts=frozenset({"news.m.example.org"}))
+    network = Network(policy, transport=httpx.MockTransport(serve))
+    if kept == "refused":
+        with pytest.raises(ForbiddenAddress):
+            await Fetcher(network, SIGNER).actor(ana.id, now=NOW)
+    else:
+        assert (await Fetcher(network, SIGNER).actor(ana.id, now=NOW)).shared_inbox == kept
 
 
 @pytest.mark.rule("IN-11")

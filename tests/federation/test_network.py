@@ -337,6 +337,9 @@ def test_only_the_port_of_https_is_reached(port):
     else:
         with pytest.raises(ForbiddenAddress):
             check_url(url, NetworkPolicy("test"))
+        listed = NetworkPolicy("test", ports=frozenset({port}))
+        check_url(url, listed)
+        assert check_addresses(url, ["1.1.1.1"], listed) == ["1.1.1.1"]
 
 
 @contextlib.asynccontextmanager

@@ -5,13 +5,19 @@ import json
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import httpx
 import pytest
 import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
+from federation.addresses import NetworkPolicy
+from fediletter.app import build_services
+from fediletter.errors import SettingsError
 from fediletter.founders.passwords import NOBODYS, is_old
+from fediletter.installation import install
+from fediletter.settings import load
 from storage.schema import bounce, lane, subscriber
 from tests.shop import free_port, running_shop, until
 
@@ -190,3 +196,22 @@ async def test_a_server_that_starts_loads_nothing_that_only_some_days_need():
 @pytest.mark.rule("L-61")
 def test_the_hash_of_nobody_costs_what_all_others_cost():
     assert not is_old(NOBODYS)
+
+
+@pytest.mark.rule("FE-9")
+@pytest.mark.rule("FE-17")
+def test_ports_of_peers_and_hosts_of_ours_are_what_the_settings_say(tmp_path):
+    url = {"FEDILETTER_BASE_URL": "https://news.shop.example"}
+    install(load(url, data=tmp_path), now=datetime.now(UTC))
+
+    def policy(**more: str) -> NetworkPolicy:
+        environ = url | {f"FEDILETTER_{name}": value for name, value in more.items()}
+        return build_services(load(environ, data=tmp_path)).network.policy
+
+    assert policy().ports == {443}
+    assert policy(PORTS="443, 8443").ports == {443, 8443}
+    assert policy(FORMER_HOSTS="old.example").own_hosts == {"news.shop.example", "old.example"}
+    for wrong in ("0", "65536", "https", "443;80", ","):
+        with pytest.raises(SettingsError) as found:
+            policy(PORTS=wrong)
+        assert [one.partition(":")[0] for one in found.value.problems] == ["FEDILETTER_PORTS"]

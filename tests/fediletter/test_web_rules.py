@@ -87,6 +87,10 @@ async def test_every_kind_of_page_has_exactly_the_headers_of_the_contract(shop):
         assert headers["content-security-policy"] == policy, path
         for name, value in EVERYWHERE.items():
             assert headers[name] == value, (path, name)
+        if policy == DOCUMENT:  # security.md 2.3, 5.3
+            kept = {"cross-origin-resource-policy": "cross-origin", "content-disposition": "inline"}
+            found = {name: headers.get(name) for name in kept}
+            assert path.startswith("/media/") or found == kept, path
         framed = path.startswith("/desk/frames/")
         assert headers.get("x-frame-options") == (None if framed else "DENY"), path
         if path.startswith(("/desk", "/confirm", "/preferences/", "/unsubscribe", "/data")):

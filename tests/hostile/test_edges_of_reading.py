@@ -45,6 +45,34 @@ async def test_half_a_pair_is_found_in_names_and_in_lists_of_lists(siege, more):
     await siege.refused(siege.send(ana, body), 400)
 
 
+def _deep(more: int, like: str) -> str:
+    return "[" * (31 + more) + "]" * (31 + more)
+
+
+def _wide(more: int, like: str) -> str:
+    """Parts are counted by what opens or divides them."""
+    used = sum(like.count(mark) for mark in "[{,") + 2
+    return "[" + "0," * (10_000 - used + more) + "0]"
+
+
+def _long(more: int, like: str) -> str:
+    return '"' + "x" * ((512 << 10) + more) + '"'
+
+
+@pytest.mark.rule("L-8")
+@pytest.mark.parametrize("value", [_deep, _wide, _long])
+@pytest.mark.parametrize("more", [0, 1])
+async def test_a_document_at_a_limit_is_read_and_beyond_it_refused(siege, value, more):
+    ana = siege.somebody()
+    like = json.dumps(siege.activity(ana, "Like", "https://elsewhere.example/1"))
+    body = f'{like[:-1]},"x":{value(more, like)}}}'.encode()
+
+    if more:
+        await siege.refused(siege.send(ana, body), 400)
+    else:
+        assert (await siege.send(ana, body)).status_code == 202
+
+
 @pytest.mark.rule("IN-5")
 @pytest.mark.parametrize(
     ("scheme", "name"),

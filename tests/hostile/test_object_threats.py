@@ -8,7 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from federation.keys import RsaPrivateKey
+from fediletter.outbound.polls import publish_poll
 from storage import conversations
+from storage.posts import get_post
 from storage.schema import lane, peer, remote_actor, remote_key, reply
 from tests.federation.peer import OTHER_RSA, TYPE, Peer
 from tests.shop import until
@@ -89,10 +91,48 @@ async def test_an_object_of_another_host_or_author_is_not_kept(siege):
         {"id": f"{elsewhere.id}/notes/1"},
         {"id": f"{elsewhere.id}/notes/2", "attributedTo": elsewhere.id},
         {"attributedTo": bo.id},
+        {"attributedTo": None},
+        {"attributedTo": {"type": "Person"}},
         {"id": None},
     ):
         create = siege.activity(ana, "Create", siege.note(ana, letter, **changes))
         await siege.ignored(siege.send(ana, create))
+
+
+@pytest.mark.rule("IN-20")
+@pytest.mark.parametrize("changes", [{"attributedTo": None}, {"type": "Event"}])
+async def test_an_edit_counts_no_more_than_a_new_answer_of_the_same_kind(siege, changes):
+    letter, ana = await siege.letter(), siege.somebody()
+    kept = await answered(siege, ana, letter)
+    newer = kept | {"content": "<p>autre</p>", "updated": "2026-12-01T00:00:00Z"}
+
+    await siege.ignored(siege.send(ana, siege.activity(ana, "Update", newer | changes)))
+
+    await siege.send(ana, siege.activity(ana, "Update", newer))
+    assert "<p>autre</p>" in [row["content_html"] for row in await replies(siege)]
+
+
+@pytest.mark.rule("IN-20")
+async def test_a_vote_with_an_id_of_another_host_is_not_counted(siege):
+    ana = siege.somebody()
+    post_id = await publish_poll(
+        siege.shop.services,
+        "Quelle lettre ?",
+        ["Lin", "Cuir"],
+        multiple=False,
+        ends_at=datetime.now(UTC) + timedelta(days=1),
+    )
+    post = await siege.shop.services.store.read(get_post, post_id)
+    poll = f"{siege.shop.base_url}/ap/shop/notes/{post.public_id}"
+    vote = {"type": "Note", "name": "Lin", "attributedTo": ana.id, "inReplyTo": poll}
+
+    for id in ("https://elsewhere.example/1", f"{siege.shop.base_url}/ap/shop/notes/1"):
+        await siege.ignored(siege.send(ana, siege.activity(ana, "Create", vote | {"id": id})))
+
+    before = await siege.effects()
+    await siege.send(ana, siege.activity(ana, "Create", vote | {"id": f"{ana.id}#votes/1"}))
+    changed = {line.partition(":")[0] for line in set(await siege.effects()) ^ set(before)}
+    assert {"poll", "poll_vote"} & changed
 
 
 @pytest.mark.rule("IN-21")

@@ -115,8 +115,8 @@ MUTATIONS = (
         (
             (
                 "federation/fetch.py",
-                "actor_from(document) if id_of(document) == owner == place else None",
-                "actor_from(document)",
+                "self._usable(document) if id_of(document) == owner == place else None",
+                "self._usable(document)",
             ),
         ),
         (f"{KEYS}::test_an_actor_id_that_shows_another_actor_is_401",),
@@ -163,7 +163,7 @@ MUTATIONS = (
         (
             (
                 "fediletter/inbound/reply.py",
-                "    if author is not None and author != actor:\n",
+                '    if id_of(first(note.get("attributedTo"))) != actor:\n',
                 "    if False:\n",
             ),
         ),

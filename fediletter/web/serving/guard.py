@@ -56,11 +56,12 @@ _TOKEN_PAGES = (
     "/unsubscribe/",
 )
 _OF_LETTERS = (*_TOKEN_PAGES, "/media/", "/static/")  # Where letters lead, for years (UN-2).
+_FOR_SERVERS = ("/ap/", "/.well-known/", "/nodeinfo/")
 _FOR_OPERATORS = ("/healthz", "/metrics")  # Asked for by address, not by name.
 # Posts that come without a page of ours: from servers, and from providers' machines.
 _NO_ORIGIN_NEEDED = ("/ap/", "/unsubscribe/", "/subscribe")
 _NOT_PAGES = (
-    *("/ap/", "/.well-known/", "/nodeinfo/", "/desk", "/static/", "/media/"),
+    *(*_FOR_SERVERS, "/desk", "/static/", "/media/"),
     *(*_FOR_OPERATORS, "/favicon.ico", "/robots.txt"),
 )
 _log = logging.getLogger("fediletter.web")
@@ -202,6 +203,11 @@ class Guard:
             found.append((b"strict-transport-security", b"max-age=31536000"))
         if not path.startswith("/desk/frames/"):
             found.append((b"x-frame-options", b"DENY"))
+        if path.startswith(_FOR_SERVERS):  # security.md 2.3, 5.3
+            found += [
+                (b"cross-origin-resource-policy", b"cross-origin"),
+                (b"content-disposition", b"inline"),
+            ]
         if path.startswith("/desk") or path.startswith(_TOKEN_PAGES):
             found += [
                 (b"cache-control", b"no-store"),
@@ -263,7 +269,7 @@ def _policy(path: str) -> str:
         return _PREVIEW
     if path.startswith("/desk"):
         return _DESK
-    if path.startswith(("/ap/", "/media/", "/.well-known/", "/nodeinfo/")):
+    if path.startswith((*_FOR_SERVERS, "/media/")):
         return _DOCUMENT
     return _PUBLIC
 
