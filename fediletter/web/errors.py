@@ -24,6 +24,7 @@ _WORDS = {
     ),
     404: ("There is nothing at this address.", "Perhaps a letter was renamed or withdrawn."),
     405: ("This address cannot be used like that.", ""),
+    408: ("This took too long to arrive.", "Send it again when the connection is better."),
     413: ("That is too large.", "Send less, or a smaller file."),
     422: ("This list has no such filter.", ""),
     429: ("That was too often.", "Wait a few minutes, then try again."),

@@ -8,6 +8,7 @@ Sources: security.md 5.3, 6.1, WE-7, WE-8, WE-9, WE-13, WE-17, L-2, L-4, L-5, L-
 
 import ipaddress
 import logging
+import sys
 import time
 from collections.abc import Iterable
 from functools import lru_cache
@@ -56,6 +57,7 @@ _TOKEN_PAGES = (
     "/unsubscribe/",
 )
 _OF_LETTERS = (*_TOKEN_PAGES, "/media/", "/static/")  # Where letters lead, for years (UN-2).
+_AT_THE_DOOR = ("/desk/login", "/desk/setup/")  # With what was typed when a session ended.
 _FOR_SERVERS = ("/ap/", "/.well-known/", "/nodeinfo/")
 _FOR_OPERATORS = ("/healthz", "/metrics")  # Asked for by address, not by name.
 # Posts that come without a page of ours: from servers, and from providers' machines.
@@ -106,7 +108,8 @@ class Guard:
                 ]
             await send(message)
 
-        await self.app(scope, _bounded(receive, _most(path)), with_headers)
+        bounded = _bounded(receive, _most(path), _length(scope["headers"]))
+        await self.app(scope, bounded, with_headers)
 
     def refusal(self, scope: Scope) -> tuple[int, bytes] | None:
         """Why a request may not be answered: status and words; None if it may."""
@@ -130,8 +133,7 @@ class Guard:
             return 421, b"another host"
         if method in ("GET", "HEAD", "OPTIONS"):
             return None
-        length = found.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > _most(path):
+        if path.startswith(_FOR_SERVERS) and _length(headers) > INBOX_BYTES:
             return 413, b"too large"
         if host in self._former and not path.startswith(_OF_LETTERS):
             return 421, b"another host"
@@ -274,12 +276,23 @@ def _policy(path: str) -> str:
     return _PUBLIC
 
 
-def _bounded(receive: Receive, most: int) -> Receive:
-    """Octets are counted as they come: a chunked body announces no length (L-2, WE-17)."""
+def _length(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """How many octets a body announces; 0 if it does not say, too many if it says nonsense."""
+    length = dict(headers).get(b"content-length", b"0")
+    return int(length) if length.isdigit() and len(length) < 19 else sys.maxsize
+
+
+def _bounded(receive: Receive, most: int, announced: int) -> Receive:
+    """What is announced as too much is refused before an octet of it is read (L-2, WE-17).
+
+    The rest is counted as it comes: a chunked body announces no length.
+    """
     left = most
 
     async def counted() -> Message:
         nonlocal left
+        if announced > most:
+            raise HTTPException(413)
         message = await receive()
         left -= len(message.get("body", b""))
         if left < 0:
@@ -292,6 +305,8 @@ def _bounded(receive: Receive, most: int) -> Receive:
 def _most(path: str) -> int:
     if path.startswith("/ap/"):
         return INBOX_BYTES
+    if path.startswith(_AT_THE_DOOR):
+        return DESK_FORM_BYTES + PUBLIC_FORM_BYTES
     if path == "/desk/readers/import":
         return DESK_FORM_BYTES + LIST_BYTES
     if path.startswith(("/desk/letters", "/desk/media")):
