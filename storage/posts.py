@@ -5,7 +5,7 @@ older text; `revision` moves with each change that the public sees.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -220,6 +220,16 @@ def count_published(tx: Tx) -> tuple[int, int]:
     found = {str(kind): int(number) for kind, number in tx.rows(query)}
     answers = found.pop("note", 0)
     return sum(found.values()), answers
+
+
+def titles(tx: Tx, ids: Collection[PostId]) -> dict[PostId, str]:
+    """What posts are called; of notes and polls, which have no title, how they begin."""
+    rows = tx.rows(
+        sa.select(post.c.id, post.c.title, sa.func.substr(post.c.body_markdown, 1, 80)).where(
+            post.c.id.in_(ids)
+        )
+    )
+    return {row[0]: row[1] or " ".join(row[2].split()) for row in rows}
 
 
 def posts_in_state(tx: Tx, state: str, *, limit: int, offset: int = 0) -> list[Post]:

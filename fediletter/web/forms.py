@@ -26,7 +26,7 @@ async def read_form(request: Request) -> FormData:
         raise HTTPException(400) from gone  # Nobody is there to read it.
 
 
-async def read_typed(request: Request) -> FormData:
+async def read_fields(request: Request) -> FormData:
     """The fields of a POST by somebody unknown: of files the names alone, nothing on the disk.
 
     Raises:
@@ -36,7 +36,7 @@ async def read_typed(request: Request) -> FormData:
         async with asyncio.timeout(BODY_SECONDS):
             if not request.headers.get("content-type", "").startswith("multipart/form-data"):
                 return await read_form(request)
-            form = await _TypedAlone(
+            form = await _FieldsAlone(
                 request.headers,
                 request.stream(),
                 max_fields=FORM_FIELDS,
@@ -51,7 +51,7 @@ async def read_typed(request: Request) -> FormData:
         raise HTTPException(408) from slow
 
 
-class _TypedAlone(MultiPartParser):
+class _FieldsAlone(MultiPartParser):
     """Starlette's parser, which lets the octets of files pass by."""
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -267,3 +268,27 @@ async def test_what_is_done_stands_in_the_list_page_by_page_for_founders(shop):
     )
     assert len(rows) == 2
     assert await shop.services.store.read(lambda tx: tx.rows(session.select()))
+
+
+@pytest.mark.rule("CL-5")
+async def test_the_list_calls_letters_by_their_titles_also_those_thrown_away(shop):
+    csrf = await shop.log_in()
+    kept, gone = await shop.draft("La bleue de Lille"), await shop.draft("Jamais finie")
+    await publishing.publish(shop.services, kept.id, version=kept.version)
+    await shop.post(f"/desk/letters/{gone.id}/delete", csrf=csrf)
+    later = (datetime.now(UTC) + timedelta(days=3)).strftime("%Y-%m-%dT%H:%M")
+    planned = await shop.draft("Pour plus tard")
+    path = f"/desk/letters/{planned.id}"
+    form = {"csrf": csrf, "version": str(planned.version), "when": "later", "at": later}
+    assert (await shop.post(f"{path}/publish", **form)).status_code == 303
+    assert (await shop.post(f"{path}/unschedule", csrf=csrf)).status_code == 303
+
+    said = re.sub(r"<[^>]+>|\s+", " ", (await shop.client.get("/desk/audit")).text)
+
+    for line in (
+        "a publié La bleue de Lille",
+        "a jeté un brouillon Jamais finie",
+        "a programmé une lettre Pour plus tard",
+        "a remis en brouillon une lettre prévue Pour plus tard",
+    ):
+        assert line in re.sub(" +", " ", said), said

@@ -1,11 +1,17 @@
 """What the list of deeds calls them: words for people, by the name in the database."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from storage.audit import Entry
-from storage.ids import FounderId
+from storage.ids import FounderId, PostId
 
 _OF_PEOPLE = frozenset({"login refused", "person invited", "person removed", "role changed"})
+_OF_POSTS = frozenset(
+    {
+        *("agenda: draft", "answer edited", "answer withdrawn", "correct", "edit"),
+        *("give up", "poll", "publish", "schedule", "stop", "try again", "unschedule", "withdraw"),
+    }
+)
 _PROOFS = {
     "password": "password",
     "code": "code of the telephone",
@@ -28,6 +34,7 @@ _WORDS = {
     "codes off": "switched codes off",
     "codes on": "switched codes on",
     "correct": "mailed a correction",
+    "delete draft": "threw a draft away",
     "delete media": "deleted a file",
     "edit": "corrected a letter that is out",
     "erase": "erased a reader on their wish",
@@ -70,6 +77,7 @@ _WORDS = {
     "take in": "took in what had come to nothing",
     "try again": "tried deliveries again",
     "unblock": "lifted a block",
+    "unschedule": "made a draft of a planned letter",
     "withdraw": "withdrew a letter",
     "writer agrees": "agreed that a mail is shown",
     "writer withdraws": "took back the consent to show a mail",
@@ -83,15 +91,35 @@ def words_for(action: str) -> str:
     return _WORDS.get(action, action)
 
 
-def about_of(entry: Entry, people: Mapping[FounderId, str], gettext: Callable[[str], str]) -> str:
-    """What a deed was about: ids, with the names of those who are still here, and facts."""
-    subject, _, role = entry.subject.partition(" ")
-    if entry.action in _OF_PEOPLE and subject.isdigit():
-        subject = people.get(FounderId(int(subject))) or subject
+def posts_in(entries: Iterable[Entry]) -> set[PostId]:
+    """The posts that deeds were about."""
+    found = (_numbered(one)[0] for one in entries if one.action in _OF_POSTS)
+    return {PostId(int(number)) for number in found if number.isdigit()}
+
+
+def about_of(
+    entry: Entry,
+    people: Mapping[FounderId, str],
+    titles: Mapping[PostId, str],
+    gettext: Callable[[str], str],
+) -> str:
+    """What a deed was about: names and titles of what is still here, else numbers; and facts."""
+    number, rest = _numbered(entry)
+    about = "" if "title" in entry.detail else number
+    if number.isdigit() and entry.action in _OF_PEOPLE:
+        about = people.get(FounderId(int(number))) or number
+    elif number.isdigit() and entry.action in _OF_POSTS:
+        about = titles.get(PostId(int(number))) or number
     facts = [
         " + ".join(gettext(_PROOFS.get(str(one), str(one))) for one in value)
         if isinstance(value, list)
         else str(value)
         for value in entry.detail.values()
     ]
-    return " · ".join(part for part in (subject, gettext(role), *facts) if part)
+    return " · ".join(part for part in (about, gettext(rest) if rest else "", *facts) if part)
+
+
+def _numbered(entry: Entry) -> tuple[str, str]:
+    """The id that a subject begins with, and what follows it: a role, a host."""
+    number, _, rest = entry.subject.partition(" ")
+    return number, rest

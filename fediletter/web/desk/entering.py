@@ -28,7 +28,7 @@ from fediletter.web.desk.login import (
     set_cookie,
     visit_of,
 )
-from fediletter.web.forms import one, read_typed
+from fediletter.web.forms import one, read_fields
 from storage import audit, founders
 from storage.store import Tx
 from storage.throttles import hit
@@ -55,7 +55,7 @@ async def login_page(request: Request) -> Response:
 async def login(request: Request) -> Response:
     """Check the password; begin a session, or ask for more."""
     services = services_of(request)
-    form = await read_typed(request)
+    form = await read_fields(request)
     email, password = one(form, "email"), one(form, "password")
     now = services.clock.now()
 
@@ -101,7 +101,7 @@ async def login(request: Request) -> Response:
 async def code(request: Request) -> Response:
     """The second step: a code of the telephone, or a recovery code."""
     services = services_of(request)
-    form = await read_typed(request)
+    form = await read_fields(request)
     token = one(form, "attempt")
     secret = await services.store.write(
         door.show_code,
@@ -120,7 +120,7 @@ async def code(request: Request) -> Response:
 async def passkey_options(request: Request) -> Response:
     """For the script: what the browser needs to show a passkey."""
     services = services_of(request)
-    form = await read_typed(request)
+    form = await read_fields(request)
     now = services.clock.now()
 
     def work(tx: Tx) -> tuple[str, str] | None:
@@ -138,7 +138,7 @@ async def passkey_options(request: Request) -> Response:
 async def passkey(request: Request) -> Response:
     """A passkey was shown: alone, or after the password."""
     services = services_of(request)
-    form = await read_typed(request)
+    form = await read_fields(request)
     token, now = one(form, "attempt"), services.clock.now()
     secret = await services.store.write(
         door.show_passkey,

@@ -24,7 +24,7 @@ from fediletter.founders.people import hashed
 from fediletter.limits import DESK_FORM_BYTES, SESSION_ABSOLUTE, SESSION_FRESH, UPLOAD_BYTES
 from fediletter.settings import Settings
 from fediletter.web.context import page, services_of
-from fediletter.web.forms import one, read_form, read_typed
+from fediletter.web.forms import one, read_fields, read_form
 from storage import founders
 from storage.founders import Session
 
@@ -163,7 +163,7 @@ async def _ask_to_log_in(request: Request, session: Session | None) -> Response:
             "You were logged out, and files cannot wait for you.",
             "Log in, then choose the files again.",
         )
-    form = await read_typed(request)
+    form = await read_fields(request)
     kept = [
         (name, value)
         for name, value in form.multi_items()

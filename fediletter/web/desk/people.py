@@ -12,11 +12,11 @@ from fediletter.errors import AppError
 from fediletter.founders import door, people
 from fediletter.mail.addresses import BadAddress, parse_address
 from fediletter.web.context import services_of
-from fediletter.web.desk.audit_words import about_of, words_for
+from fediletter.web.desk.audit_words import about_of, posts_in, words_for
 from fediletter.web.desk.login import at_desk, at_desk_anew, session_at
 from fediletter.web.desk.page import desk_page
 from fediletter.web.forms import cursor, one, read_form
-from storage import audit, founders
+from storage import audit, founders, posts
 from storage.errors import Conflict
 from storage.ids import FounderId
 from storage.newsletters import get_newsletter
@@ -135,10 +135,12 @@ async def audit_page(request: Request) -> Response:
     before = cursor(request, "before")
 
     def look(tx: Tx) -> dict[str, Any]:
+        entries = audit.newest(tx, limit=_PAGE, before=before)
         return {
             "newsletter": get_newsletter(tx),
             "people": {one.id: one.name or one.email for one in founders.all_founders(tx)},
-            "entries": audit.newest(tx, limit=_PAGE, before=before),
+            "titles": posts.titles(tx, posts_in(entries)),
+            "entries": entries,
         }
 
     found = await services_of(request).store.read(look)

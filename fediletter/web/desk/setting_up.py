@@ -14,7 +14,7 @@ from fediletter.founders.people import RESET, Opening
 from fediletter.mail.addresses import BadAddress, parse_address
 from fediletter.web.context import page, services_of
 from fediletter.web.desk.login import set_cookie, visit_of
-from fediletter.web.forms import one, read_typed
+from fediletter.web.forms import one, read_fields
 from storage.store import Tx
 
 
@@ -27,7 +27,7 @@ async def setup(request: Request) -> Response:
     """Set the password. Into the desk, but after a reset to the login page (WE-4)."""
     services = services_of(request)
     opening = await _opening(request)
-    form = await read_typed(request)
+    form = await read_fields(request)
     email = one(form, "email") if opening.person is None else opening.person.email
     password = one(form, "password")
     problems = {}

@@ -34,7 +34,7 @@ from fediletter.web.desk.login import at_desk, editors_too, session_at
 from fediletter.web.desk.page import desk_page
 from fediletter.web.forms import one, read_form
 from fediletter.words import words
-from storage import posts, topics
+from storage import audit, posts, topics
 from storage.audiences import count_mail_readers
 from storage.errors import Conflict
 from storage.media import Media
@@ -300,12 +300,18 @@ def _moment(text: str) -> datetime | None:
 @at_desk
 async def unschedule(request: Request) -> Response:
     """Back to a draft."""
-    services = services_of(request)
+    services, post_id = services_of(request), post_id_of(request)
+
+    def work(tx: Tx) -> None:
+        posts.unschedule(tx, post_id)
+        founder_id, now = session_at(request).founder.id, services.clock.now()
+        audit.write(tx, "unschedule", subject=str(post_id), founder_id=founder_id, now=now)
+
     try:
-        await services.store.write(posts.unschedule, post_id_of(request))
+        await services.store.write(work)
     except Conflict as late:
         raise publishing.changed_meanwhile() from late
-    return RedirectResponse(f"/desk/letters/{post_id_of(request)}", 303)
+    return RedirectResponse(f"/desk/letters/{post_id}", 303)
 
 
 @at_desk

@@ -21,7 +21,7 @@ from fediletter.web.desk.drafts import Typed, post_id_of, read_typed, typed_from
 from fediletter.web.desk.login import editors_too, is_founder, only_founders, session_at
 from fediletter.web.desk.page import desk_page
 from fediletter.web.forms import cursor
-from storage import conversations, media, posts, topics
+from storage import audit, conversations, media, posts, topics
 from storage.errors import Conflict
 from storage.newsletters import get_newsletter
 from storage.posts import Post
@@ -247,9 +247,22 @@ async def _form(
 @editors_too
 async def delete_letter(request: Request) -> Response:
     """Throw a draft away."""
-    services = services_of(request)
+    services, post_id = services_of(request), post_id_of(request)
+
+    def work(tx: Tx) -> None:
+        title = posts.get_post(tx, post_id).title
+        posts.delete_draft(tx, post_id)
+        audit.write(
+            tx,
+            "delete draft",
+            subject=str(post_id),
+            founder_id=session_at(request).founder.id,
+            now=services.clock.now(),
+            detail={"title": title},
+        )
+
     try:
-        await services.store.write(posts.delete_draft, post_id_of(request))
+        await services.store.write(work)
     except Conflict as late:
         raise publishing.changed_meanwhile() from late
     return RedirectResponse("/desk", 303)

@@ -19,7 +19,7 @@ from fediletter.newsletter import agenda as rules
 from fediletter.newsletter.joining import left_already
 from fediletter.newsletter.polls import vote as count_vote
 from fediletter.web.context import page, services_of
-from fediletter.web.forms import one, read_typed
+from fediletter.web.forms import one, read_fields
 from fediletter.web.serving.kept import kept
 from fediletter.web.site.preferences import chooser
 from storage import agenda as subjects
@@ -68,7 +68,7 @@ async def _agenda(
 async def propose(request: Request) -> Response:
     """A reader proposes a subject; a founder reads it before it is shown."""
     services = services_of(request)
-    form = await read_typed(request)
+    form = await read_fields(request)
     typed = {name: " ".join(one(form, name).split()) for name in ("title", "description")}
     problems = rules.check_subject(**typed)
     if problems:
@@ -96,7 +96,7 @@ async def propose(request: Request) -> Response:
 async def send_ballot(request: Request) -> Response:
     """Mail the link to vote with; the answer is the same for every address (EM-10)."""
     services = services_of(request)
-    form = await read_typed(request)
+    form = await read_fields(request)
     typed = {"email": one(form, "email"), "choice": one(form, "choice")}
     try:
         address = parse_address(typed["email"])
@@ -125,7 +125,7 @@ async def cast(request: Request) -> Response:
     """Counts their vote, once."""
     services = services_of(request)
     person, _ = await chooser(request)
-    form = await read_typed(request)
+    form = await read_fields(request)
     if person.state != "active":
         raise left_already()
     voter, now = rules.voter_of(person), services.clock.now()

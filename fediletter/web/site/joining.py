@@ -25,7 +25,7 @@ from fediletter.newsletter.tokens import Tokens
 from fediletter.services import reader_address
 from fediletter.settings import LANGUAGES
 from fediletter.web.context import page, services_of, words_of
-from fediletter.web.forms import one, read_typed, some
+from fediletter.web.forms import one, read_fields, some
 from fediletter.web.site.following import way_to_follow
 from fediletter.words import Words
 from storage.asks import add_ask
@@ -53,7 +53,7 @@ async def subscribe_form(request: Request) -> Response:
 async def subscribe(request: Request) -> Response:
     """Somebody asks for letters; the answer is the same for everybody (EM-10)."""
     services = services_of(request)
-    form = await read_typed(request)
+    form = await read_fields(request)
     if one(form, "by") == "fediverse" or one(form, "email").lstrip().startswith("@"):
         return await _follow(request, form)
     try:
@@ -217,7 +217,7 @@ async def confirm_page(request: Request) -> Response:
 async def confirm(request: Request) -> Response:
     """The owner of the address presses the button."""
     services = services_of(request)
-    form = await read_typed(request)
+    form = await read_fields(request)
     choice = None
     if one(form, "choices") == "shown":
         language, rhythm = one(form, "language"), one(form, "rhythm")

@@ -12,7 +12,7 @@ from fediletter.errors import AppError
 from fediletter.newsletter import subscribers as rules
 from fediletter.newsletter.tokens import TEST_KEY
 from fediletter.web.context import page, services_of, words_of
-from fediletter.web.forms import read_typed
+from fediletter.web.forms import read_fields
 from storage import subscribers
 from storage.newsletters import get_newsletter
 
@@ -61,7 +61,7 @@ async def _leave(request: Request) -> Response:
 async def _lenient_form(request: Request) -> FormData:
     """The fields; none where the body is no form (RFC 8058 §3.2: the POST is what counts)."""
     try:
-        return await read_typed(request)
+        return await read_fields(request)
     except HTTPException:
         return FormData()
 

@@ -18,7 +18,7 @@ from fediletter.newsletter.mailroom import Mailroom
 from fediletter.outbound import handles
 from fediletter.services import reader_address
 from fediletter.web.context import page, services_of
-from fediletter.web.forms import one, read_typed
+from fediletter.web.forms import one, read_fields
 from fediletter.web.site.preferences import chooser
 from storage.followers import handle_of
 from storage.newsletters import get_newsletter
@@ -88,7 +88,7 @@ async def _export(request: Request) -> Response:
 
 async def _erase(request: Request, opened: own_data.Opened) -> Response:
     services = services_of(request)
-    form = await read_typed(request)
+    form = await read_fields(request)
     now = services.clock.now()
     # First beside the database: a backup made before must not bring them back (PR-8).
     hashed = services.tokens.hash_address(opened.person.identity)
@@ -105,7 +105,7 @@ async def _erase(request: Request, opened: own_data.Opened) -> Response:
 
 async def _ask_to_move(request: Request, opened: own_data.Opened) -> Response:
     services = services_of(request)
-    typed = one(await read_typed(request), "email")
+    typed = one(await read_fields(request), "email")
     try:
         address = reader_address(services, typed)
     except BadAddress as wrong:

@@ -20,7 +20,7 @@ from fediletter.newsletter.tokens import TEST_KEY
 from fediletter.outbound import handles
 from fediletter.settings import LANGUAGES
 from fediletter.web.context import page, services_of
-from fediletter.web.forms import one, read_typed, some
+from fediletter.web.forms import one, read_fields, some
 from storage import subscribers
 from storage.asks import add_ask
 from storage.followers import handle_of
@@ -46,7 +46,7 @@ async def link_form(request: Request) -> Response:
 async def send_link(request: Request) -> Response:
     """The answer is the same whether the address is known or not (EM-10)."""
     services = services_of(request)
-    form = await read_typed(request)
+    form = await read_fields(request)
     try:
         address = parse_international(one(form, "email"))
     except BadAddress as wrong:
@@ -85,7 +85,7 @@ async def preferences(request: Request) -> Response:
     """Sets what was chosen, or mails the link that a button asks for."""
     services = services_of(request)
     person, epoch = await chooser(request)
-    form = await read_typed(request)
+    form = await read_fields(request)
     now = services.clock.now()
     if one(form, "data"):
         return await _mail_link(request, person, one(form, "data"))

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from fediletter.errors import FormError
 from fediletter.newsletter import showing as rules
 from fediletter.web.context import page, services_of, words_of
-from fediletter.web.forms import one, read_typed
+from fediletter.web.forms import one, read_fields
 from storage.newsletters import get_newsletter
 
 
@@ -24,7 +24,7 @@ async def decide(request: Request) -> Response:
     """Yes, or not any more."""
     services = services_of(request)
     opened = await _look_up(request)
-    form = await read_typed(request)
+    form = await read_fields(request)
     token, now = request.path_params["token"], services.clock.now()
     if one(form, "action") == "withdraw":
         await services.store.write(rules.withdraw, token, services.tokens, now=now)
