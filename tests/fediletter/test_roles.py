@@ -55,6 +55,7 @@ EDITORS = {
     ("POST", "/desk/media/{media_id:int}"),
     ("GET", "/desk/answers"),
     ("POST", "/desk/answers/{reply_id:int}"),
+    ("POST", "/desk/answers/{reply_id:int}/ask"),
     ("POST", "/desk/answers/{reply_id:int}/answer"),
     ("POST", "/desk/own-answers/{post_id:int}"),
 }
@@ -130,6 +131,11 @@ async def test_an_editor_writes_drafts_and_changes_nothing_that_has_left_them(sh
         page = await client.get(saved.headers["location"])
         assert 'value="publish"' not in page.text
         assert "/desk/readers" not in page.text
+
+        answers = (await client.get("/desk/answers")).text
+        for path in ("quotes", "reports", "blocks", "received"):
+            assert (await client.get(f"/desk/{path}")).status_code == 403
+            assert f"/desk/{path}" not in answers, "no way leads to what is the founders'"
 
         out = await shop.draft("Parue")
         await publishing.publish(shop.services, out.id, version=out.version)

@@ -11,6 +11,7 @@ from storage.farewells import forget_subscriber
 from storage.personal import everything_on
 from storage.schema import audit, consent_text, publish_ask, reply
 from storage.subscribers import find_subscriber, suppress
+from tests.accounts import EDITOR, add_person, browser_of, csrf_in, log_in
 from tests.fediletter.sent import mails, sent_to
 from tests.lmtp import hand_over, lmtp_address
 from tests.shop import running_shop
@@ -55,6 +56,21 @@ async def ask(shop, reply_id, csrf):
 
 async def approve(shop, reply_id, csrf):
     return await shop.post(f"/desk/answers/{reply_id}", csrf=csrf, action="approve")
+
+
+async def test_an_editor_asks_the_writer_as_part_of_answering(shop):
+    reply_id = await write_back(shop)
+    await add_person(shop)
+    async with browser_of(shop) as client:
+        await log_in(client, EDITOR)
+        page = (await client.get("/desk/answers?state=all")).text
+        assert f'formaction="/desk/answers/{reply_id}/ask"' in page
+
+        form = {"csrf": csrf_in(page)}
+        asked = await client.post(f"/desk/answers/{reply_id}/ask", data=form)
+
+    assert asked.status_code == 303
+    await shop.mail_to(ANA, count=2)
 
 
 @pytest.mark.rule("EM-7")

@@ -164,7 +164,7 @@ async def decide(request: Request) -> Response:
     return RedirectResponse(_back(one(form, "back"), "/desk/answers"), 303)
 
 
-@at_desk
+@editors_too
 async def ask_writer(request: Request) -> Response:
     """Ask the writer of a mail whether it may be shown."""
     services = services_of(request)
