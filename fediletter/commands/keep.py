@@ -1,7 +1,9 @@
 """`backup`, `restore`, `export`: what must outlive the machine."""
 
+import asyncio
 import csv
-import json
+import io
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -10,14 +12,14 @@ import click
 from fediletter.backup import make_backup, restore_backup
 from fediletter.cli import settings_of, words_here
 from fediletter.clock import SystemClock
-from fediletter.exporting import subscriber_rows
+from fediletter.exporting.followers import follower_rows, followers_by_actor
+from fediletter.exporting.keys import key_files
+from fediletter.exporting.letters import write_letters
+from fediletter.exporting.site import site_files
+from fediletter.exporting.subscribers import subscriber_rows
 from fediletter.installation import open_store
-from fediletter.newsletter.tokens import Tokens
-from fediletter.sealing import load_vault
 from fediletter.settings import Settings
-from storage import audit, posts
-from storage.posts import Post
-from storage.store import Store, Tx
+from storage import audit
 
 
 @click.command()
@@ -66,57 +68,48 @@ def _write_down(settings: Settings, action: str, now: datetime) -> None:
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 @click.pass_context
 def export(ctx: click.Context, directory: Path) -> None:
-    """Write posts as Markdown with their media, and the subscribers, into a directory."""
-    settings = settings_of(ctx)
-    directory.mkdir(parents=True, exist_ok=True)
-    store = open_store(settings)
-    try:
-        now = SystemClock().now()
-        store.submit(audit.write, "export", channel="cli", now=now).result()
-        count = _export_posts(store, directory, settings.media)
-        with (directory / "subscribers.csv").open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows(
-                subscriber_rows(store, Tokens(load_vault(settings.secret_file)))
-            )
-    finally:
-        store.close()
+    """Write everything in open formats into a directory.
+
+    Posts as Markdown with their media, the site as files, subscribers with their consent,
+    followers, and our private keys: keep it as you keep a password.
+    """
+    count = asyncio.run(_export(settings_of(ctx), directory))
     click.echo(
         words_here().gettext("{count} letters written to {path}", count=count, path=directory)
     )
 
 
-def _export_posts(store: Store, directory: Path, media: Path) -> int:
-    folder = directory / "posts"
-    folder.mkdir(exist_ok=True)
+async def _export(settings: Settings, directory: Path) -> int:
+    from fediletter.app import build_services, create_app  # noqa: PLC0415 (start-up time)
 
-    def look(tx: Tx) -> list[Post]:
-        return [
-            post
-            for state in ("draft", "scheduled", "published")
-            for post in posts.posts_in_state(tx, state, limit=100_000)
-        ]
+    services = build_services(settings)
+    try:
+        now = services.clock.now()
+        await services.store.write(audit.write, "export", channel="cli", now=now)
+        count = write_letters(services.store, directory, settings.media)
+        rows = subscriber_rows(services.store, services.tokens)
+        _write(directory / "subscribers.csv", _table(rows))
+        for name, handles in (await services.store.read(followers_by_actor)).items():
+            _write(directory / f"followers-{name}.csv", _table(follower_rows(handles)))
+        keys = await key_files(services.store, services.keyring, services.vault)
+        for name, pem in keys.items():
+            _write(directory / "keys" / name, pem)
+        app = create_app(services, workers=False)
+        async for name, octets in site_files(app, settings.base_url):
+            _write(directory / "site" / name, octets, public=True)
+    finally:
+        services.store.close()
+    return count
 
-    found = store.submit(look).result()
-    for post in found:
-        (folder / f"{post.slug}.md").write_text(_markdown(post), encoding="utf-8")
-        if post.cover is not None:
-            widest = json.loads(post.cover.renditions_json)[0]["name"]
-            target = folder / widest
-            target.write_bytes((media / widest).read_bytes())
-    return len(found)
+
+def _table(rows: Iterable[list[str]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
 
 
-def _markdown(post: Post) -> str:
-    fields = {
-        "title": post.title,
-        "summary": post.summary,
-        "topics": ", ".join(topic.name for topic in post.topics),
-        "language": post.language,
-    }
-    if post.cover is not None:
-        fields["cover"] = json.loads(post.cover.renditions_json)[0]["name"]
-        fields["cover_alt"] = post.cover_alt
-    if post.published_at is not None:
-        fields["at"] = post.published_at.isoformat()
-    front = "\n".join(f"{name}: {value}" for name, value in fields.items() if value)
-    return f"---\n{front}\n---\n{post.body_markdown}\n"
+def _write(path: Path, octets: bytes, *, public: bool = False) -> None:
+    """A file for the caller's eyes alone, unless it is `public`."""
+    path.parent.mkdir(mode=0o755 if public else 0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o644 if public else 0o600)
+    path.write_bytes(octets)

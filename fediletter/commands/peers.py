@@ -17,11 +17,10 @@ from fediletter.app import build_services
 from fediletter.cli import settings_of, words_here
 from fediletter.clock import SystemClock
 from fediletter.errors import AppError
+from fediletter.exporting.followers import follower_rows, followers_by_actor
 from fediletter.outbound import profile
 from fediletter.services import Services
 from storage import audit, blocks
-from storage import followers as kept_followers
-from storage.newsletters import local_actors
 from storage.peers import actor_by_handle
 from storage.store import Tx
 
@@ -55,14 +54,10 @@ def export_followers(ctx: click.Context) -> None:
 
     def look(tx: Tx) -> list[str]:
         audit.write(tx, "export", subject="followers", channel="cli", now=SystemClock().now())
-        own = next(one for one in local_actors(tx) if one.kind == "newsletter")
-        found = kept_followers.list_followers(tx, own.id, limit=1_000_000)
-        return [f"{one.username}@{one.host}" for one in found]
+        return next(iter(followers_by_actor(tx).values()))
 
-    writer = csv.writer(sys.stdout, lineterminator="\r\n")
-    writer.writerow(["Account address"])
-    rows = _with_services(ctx, lambda services: services.store.write(look))
-    writer.writerows([one] for one in rows)
+    handles = _with_services(ctx, lambda services: services.store.write(look))
+    csv.writer(sys.stdout, lineterminator="\r\n").writerows(follower_rows(handles))
 
 
 @followers.command("alias")

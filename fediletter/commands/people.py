@@ -15,7 +15,7 @@ from fediletter import importing
 from fediletter.cli import settings_of, words_here
 from fediletter.clock import SystemClock
 from fediletter.errors import AppError
-from fediletter.exporting import subscriber_rows
+from fediletter.exporting.subscribers import subscriber_rows
 from fediletter.founders import people
 from fediletter.founders.passwords import hash_password, problem_with
 from fediletter.installation import open_store

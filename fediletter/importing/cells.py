@@ -7,7 +7,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 
-from fediletter.exporting import FORMULA
+from fediletter.exporting.subscribers import FORMULA
 
 _TRUE = frozenset({"true", "yes", "oui", "1", "t", "x"})
 _FALSE = frozenset({"false", "no", "non", "0", "f", ""})

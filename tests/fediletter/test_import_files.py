@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fediletter import importing
 from fediletter.errors import AppError
-from fediletter.exporting import COLUMNS
+from fediletter.exporting.subscribers import COLUMNS
 from fediletter.importing.notebook import people_in
 from fediletter.importing.reading import read_list
 from fediletter.services import desk_of

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from fediletter import importing
-from fediletter.exporting import COLUMNS
+from fediletter.exporting.subscribers import COLUMNS
 from fediletter.newsletter.posts import topic_named
 from fediletter.services import desk_of
 from storage import crowds, intakes, subscribers, topics

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 
 from fediletter import importing
 from fediletter.errors import AppError
-from fediletter.exporting import cell, subscriber_rows
+from fediletter.exporting.subscribers import cell, subscriber_rows
 from fediletter.importing import Report, Wish
 from fediletter.services import desk_of
 from fediletter.web.context import services_of, words_of

@@ -1,4 +1,4 @@
-"""Everything out, in open formats.
+"""Subscribers, a row each.
 
 Sources: email.md section 13 (our own columns, IM-7); security.md WE-18.
 """
