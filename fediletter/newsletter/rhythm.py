@@ -4,6 +4,9 @@ Days are days of the calendar (UTC): a letter each second Tuesday keeps a promis
 whatever the hour. Letters that came out and were withdrawn count, planned ones count both ways,
 corrections and edits do not. The reason is kept with the letter and shown wherever it is.
 
+A promise is made with the letter that says it: until its days are over it can be made stricter and
+not weaker, so that whoever wants to write sooner gives the reason with that letter.
+
 Source: issue 6.5.
 """
 
@@ -11,12 +14,13 @@ from datetime import datetime, time, timedelta
 
 from fediletter.errors import AppError
 from fediletter.words import Words
-from storage import rhythm
+from storage import posts, rhythm
 from storage.ids import PostId
 from storage.newsletters import Newsletter
 from storage.store import Tx
 
 LONGEST_REASON = 300
+_MOST_PLANNED = 50
 
 
 class PromiseBroken(AppError):
@@ -57,6 +61,34 @@ def hold_to_promise(tx: Tx, post_id: PostId, at: datetime, reason: str) -> None:
     if broken and not reason:
         raise PromiseBroken
     rhythm.set_reason(tx, post_id, reason if broken else "")
+
+
+def holds_until(tx: Tx, days: int, now: datetime) -> datetime | None:
+    """The day from which a weaker promise may be made; None if this one is free to be.
+
+    Args:
+        tx: The transaction, which holds the rhythm's lock if the promise is then made.
+        days: Of the promise to be made; 0 for none.
+        now: The time.
+    """
+    promised = rhythm.promised_days(tx)
+    if (days and days >= promised) or not promised:
+        return None
+    midnight = datetime.combine(now.date(), time(), now.tzinfo)
+    since = midnight - timedelta(days=promised - 1)
+    last = rhythm.letter_between(tx, now, since, now + timedelta(microseconds=1), but=None)
+    return None if last is None else last + timedelta(days=promised)
+
+
+def planned_too_near(tx: Tx) -> frozenset[PostId]:
+    """Planned letters that would break a promise made since, without a reason."""
+    return frozenset(
+        post.id
+        for post in posts.posts_in_state(tx, "scheduled", limit=_MOST_PLANNED)
+        if post.scheduled_at is not None
+        and not post.rhythm_reason
+        and too_near(tx, post.id, post.scheduled_at) is not None
+    )
 
 
 def reason_in(text: str) -> str:

@@ -125,6 +125,59 @@ async def test_a_planned_letter_with_its_reason_stands_in_the_way_of_later_ones_
     assert (kept.state, kept.rhythm_reason) == ("published", "La foire.")
 
 
+async def settings_form(shop, csrf, days):
+    form = {"csrf": csrf, "title": "Atelier Rivière", "language": "fr", "rhythm_days": str(days)}
+    return await shop.post("/desk/settings", **form)
+
+
+@pytest.mark.parametrize("weaker", [13, 0])
+async def test_a_promise_is_made_weaker_only_after_the_last_letter_kept_it(shop, calendar, weaker):
+    csrf = await shop.log_in()
+    assert (await settings_form(shop, csrf, 13)).status_code == 303, "no letter made it yet"
+    assert (await settings_form(shop, csrf, 14)).status_code == 303
+    await shop.publish("Une")
+    early = await shop.draft("Deux")
+    calendar.day += timedelta(days=13, hours=11)
+    csrf = await shop.log_in()
+
+    refused = await settings_form(shop, csrf, weaker)
+    with pytest.raises(PromiseBroken):
+        await publishing.publish(shop.services, early.id, version=early.version)
+    assert refused.status_code == 422
+    assert "elle vaut jusqu’au 8 décembre 2026" in refused.text
+    assert f'value="{weaker}" aria-invalid="true" aria-describedby="p-rhythm_days"' in refused.text
+    assert (await settings_form(shop, csrf, 20)).status_code == 303, "stricter is always free"
+    calendar.day = NOON + timedelta(days=20)
+    csrf = await shop.log_in()
+    assert (await settings_form(shop, csrf, weaker)).status_code == 303
+
+
+async def test_the_desk_shows_planned_letters_that_a_newer_promise_holds_back(shop, calendar):
+    await shop.services.store.write(update_newsletter, rhythm_days=0)
+    await shop.publish("Une")
+    planned = await scheduled(shop, NOON + timedelta(days=3))
+    csrf = await shop.log_in()
+    assert "Plus tôt que promis" not in (await shop.client.get("/desk")).text
+
+    saved = await settings_form(shop, csrf, 14)
+    assert (
+        "Une lettre prévue vient plus tôt"
+        in (await shop.client.get(saved.headers["location"])).text
+    )
+    assert "Plus tôt que promis" in (await shop.client.get("/desk")).text
+    sheet = (await shop.client.get(f"/desk/letters/{planned.id}/publish")).text
+    assert 'value="later" checked' in sheet
+    assert 'value="2026-11-27T12:00"' in sheet
+    form = {"csrf": csrf, "version": str(planned.version), "when": "later"}
+    form |= {"at": "2026-11-27T12:00", "rhythm_reason": "La foire de Lille."}
+    assert (await shop.post(f"/desk/letters/{planned.id}/publish", **form)).status_code == 303
+    assert "Plus tôt que promis" not in (await shop.client.get("/desk")).text
+    calendar.day += timedelta(days=3)
+    await publishing.publish_due(shop.services)
+
+    assert await state(shop, planned) == "published"
+
+
 async def test_a_planned_letter_that_breaks_a_promise_made_since_is_a_draft_again(shop, calendar):
     await shop.services.store.write(update_newsletter, rhythm_days=0)
     await shop.publish("Une")

@@ -1,5 +1,6 @@
 """The desk: topics, and what the newsletter says about itself."""
 
+from datetime import datetime
 from typing import Any
 
 from starlette.datastructures import FormData
@@ -10,6 +11,7 @@ from fediletter.errors import AppError, FormError
 from fediletter.mail.addresses import BadAddress, parse_address
 from fediletter.newsletter.fields import FIELDS, fields_json, fields_of, problem_of
 from fediletter.newsletter.posts import hashtag_of
+from fediletter.newsletter.rhythm import holds_until, planned_too_near
 from fediletter.newsletter.slugs import slug_of
 from fediletter.outbound.profile import tell_profile
 from fediletter.outbound.topics import give_actors
@@ -23,6 +25,7 @@ from storage import audit, founders, topics
 from storage.errors import Conflict
 from storage.ids import TopicId
 from storage.newsletters import get_newsletter, update_newsletter
+from storage.rhythm import lock_rhythm
 from storage.store import Tx
 
 
@@ -92,7 +95,9 @@ async def save_topic(request: Request) -> Response:
 @at_desk
 async def settings_page(request: Request) -> Response:
     """What the newsletter says about itself."""
-    newsletter = await services_of(request).store.read(get_newsletter)
+    newsletter, too_soon = await services_of(request).store.read(
+        lambda tx: (get_newsletter(tx), planned_too_near(tx))
+    )
     return desk_page(
         request,
         "settings.html",
@@ -101,6 +106,7 @@ async def settings_page(request: Request) -> Response:
         fields=_padded(fields_of(newsletter.profile_fields_json)),
         problems={},
         saved=request.query_params.get("saved") == "1",
+        too_soon=too_soon,
     )
 
 
@@ -131,6 +137,23 @@ async def save_settings(request: Request) -> Response:
             problems["icon"] = (
                 wrong.problems["icon"] if isinstance(wrong, FormError) else wrong.words
             )
+
+    def work(tx: Tx) -> datetime | None:
+        now, founder = services.clock.now(), session_at(request).founder
+        lock_rhythm(tx)
+        until = holds_until(tx, changes["rhythm_days"], now)
+        if until is None:
+            update_newsletter(tx, **changes)
+            founders.set_language(tx, founder.id, changes["language"])
+            audit.write(tx, "settings", founder_id=founder.id, now=now)
+        return until
+
+    until = None if problems else await services.store.write(work)
+    if until is not None:
+        problems["rhythm_days"] = (
+            "The last letter made this promise: it holds until {day}. "
+            "A letter that has to come sooner can say why."
+        )
     if problems:
         return desk_page(
             request,
@@ -140,16 +163,10 @@ async def save_settings(request: Request) -> Response:
             typed=changes,
             fields=fields,
             problems=problems,
+            until=until,
             saved=False,
+            too_soon=(),
         )
-
-    def work(tx: Tx) -> None:
-        update_newsletter(tx, **changes)
-        founder = session_at(request).founder
-        founders.set_language(tx, founder.id, changes["language"])
-        audit.write(tx, "settings", founder_id=founder.id, now=services.clock.now())
-
-    await services.store.write(work)
     await tell_profile(services)
     return RedirectResponse("/desk/settings?saved=1", 303)
 

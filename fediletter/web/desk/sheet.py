@@ -77,6 +77,7 @@ async def _sheet(
     """The sheet, with what was typed into `form` and is not part of the draft."""
     services = services_of(request)
     now = services.clock.now()
+    planned = post.scheduled_at if post.state == "scheduled" else None
     counted = await census_of(request)
 
     def look(tx: Tx) -> dict[str, Any]:
@@ -85,7 +86,7 @@ async def _sheet(
             "mail_readers": count_mail_readers(tx, post.id, now=now),
             "by_topic": topics.readers_by_topic(tx),
             "topics": topics.all_topics(tx),
-            "too_near": too_near(tx, post.id, now),
+            "too_near": too_near(tx, post.id, planned or now),
             "images": mailing.images_shown(tx, post),
         }
 
@@ -117,8 +118,8 @@ async def _sheet(
         windows=WINDOWS,
         followers=counted.followers,
         picked=[topic.id for topic in post.topics] if form is None else topics_in(form),
-        at="" if form is None else one(form, "at"),
-        later=form is not None and one(form, "when") == "later",
+        at=one(form, "at") if form is not None else f"{planned:%Y-%m-%dT%H:%M}" if planned else "",
+        later=planned is not None if form is None else one(form, "when") == "later",
         reason=post.rhythm_reason if form is None else one(form, "rhythm_reason"),
         findings=await preflight(services, post),
         dead_links=await dead_links(services, post) if "links" in request.query_params else None,

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from fediletter.errors import AppError
 from fediletter.newsletter import posts as rules
+from fediletter.newsletter.rhythm import planned_too_near
 from fediletter.outbound import publish as publishing
 from fediletter.outbound.relay_watch import kind_of
 from fediletter.web.context import services_of, words_of
@@ -41,6 +42,7 @@ async def home(request: Request) -> Response:
         return {
             "newsletter": get_newsletter(tx),
             "drafts": posts.posts_in_state(tx, "draft", limit=50),
+            "too_soon": planned_too_near(tx),
             "scheduled": posts.posts_in_state(tx, "scheduled", limit=50),
             "published": posts.published_issues(
                 tx, limit=20, audiences=("public", "unlisted", "followers")
