@@ -66,8 +66,16 @@ def open_store(settings: Settings, *, migrating: bool = False) -> Store:
     """The post store, at this program's schema.
 
     Raises:
-        AppError: The database cannot be reached, is older (run `fediletter migrate`) or newer.
+        AppError: There is no data directory; the database cannot be reached, is older (run
+            `fediletter migrate`) or newer.
     """
+    if not settings.data.is_dir():
+        raise AppError(
+            500,
+            "The data directory {path} does not exist.",
+            "Run `fediletter init`.",
+            {"path": settings.data},
+        )
     old_mask = os.umask(0o077)  # A new SQLite file is for its owner alone.
     try:
         store = Store(settings.database_url, Wakeups(), fail_at=settings.fail_at)
@@ -88,7 +96,7 @@ def open_store(settings: Settings, *, migrating: bool = False) -> Store:
     except DBAPIError as trouble:
         raise AppError(
             503,
-            "The database cannot be used: {reason}",
+            "The database cannot be used: {reason}.",
             "Check FEDILETTER_DATABASE_URL, and that the database runs.",
             {"reason": str(trouble.orig).strip().splitlines()[0]},
         ) from trouble

@@ -3,9 +3,6 @@
 Sources: interface.md section 2 (`check`); design/style.md, words for people.
 """
 
-import sqlite3
-import stat
-
 import httpx
 
 from federation.errors import FederationError
@@ -13,16 +10,14 @@ from federation.fetch import is_activity_type
 from federation.webfinger import look_up
 from fediletter.app import build_services
 from fediletter.checks.findings import Finding
+from fediletter.checks.machine import machine_findings
 from fediletter.checks.mail import mail_findings
 from fediletter.checks.probe import probe_findings
 from fediletter.checks.public import public_findings
 from fediletter.errors import AppError
-from fediletter.installation import free_bytes
-from fediletter.limits import FREE_SPACE_BYTES
 from fediletter.services import Services
 from fediletter.settings import Settings
 from storage.newsletters import get_newsletter
-from storage.store import safe_journal_mode
 
 
 async def run_checks(settings: Settings, *, probe: bool = False) -> list[Finding]:
@@ -32,7 +27,7 @@ async def run_checks(settings: Settings, *, probe: bool = False) -> list[Finding
         settings: Of this installation.
         probe: Send ourselves a mail too, and wait for it.
     """
-    findings = [_disk(settings), *_files(settings)]
+    findings = machine_findings(settings)
     try:
         services = build_services(settings)
     except AppError as wrong:
@@ -41,7 +36,6 @@ async def run_checks(settings: Settings, *, probe: bool = False) -> list[Finding
     try:
         await services.store.read(get_newsletter)
         findings.append(Finding("database", True, "The database answers."))
-        findings.append(_sqlite())
         findings += await mail_findings(services)
         findings += await public_findings(services)
         findings += await _outside(services)
@@ -49,56 +43,6 @@ async def run_checks(settings: Settings, *, probe: bool = False) -> list[Finding
     finally:
         services.store.close()
     return findings
-
-
-def _disk(settings: Settings) -> Finding:
-    try:
-        free = free_bytes(settings)
-    except OSError:
-        return Finding(
-            "disk",
-            False,
-            "The data directory {path} does not exist.",
-            "Run `fediletter init`.",
-            {"path": str(settings.data)},
-        )
-    return Finding(
-        "disk",
-        free > FREE_SPACE_BYTES,
-        "{free} MB are free where the data lives.",
-        "Make room: below 500 MB nothing is published.",
-        {"free": free >> 20},
-    )
-
-
-def _files(settings: Settings) -> list[Finding]:
-    findings = []
-    for path, name in ((settings.secret_file, "secret"), (settings.data, "data")):
-        if not path.exists():
-            continue
-        private = not path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
-        findings.append(
-            Finding(
-                name,
-                private,
-                "{path} is readable by its owner alone."
-                if private
-                else "{path} can be read by others.",
-                "Run: chmod go= {path}",
-                {"path": str(path)},
-            )
-        )
-    return findings
-
-
-def _sqlite() -> Finding:
-    mode = safe_journal_mode(sqlite3.sqlite_version_info)
-    return Finding(
-        "journal",
-        True,
-        "SQLite {version} keeps its journal as {mode}.",
-        fields={"version": sqlite3.sqlite_version, "mode": mode},
-    )
 
 
 async def _outside(services: Services) -> list[Finding]:

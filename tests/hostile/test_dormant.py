@@ -60,8 +60,9 @@ async def test_a_host_that_fails_on_seven_days_is_probed_once_a_day_until_it_spe
 
         # A letter, and every day another: each day fails.
         for day in range(7):
+            count = len(looked)
             await siege.letter()
-            await tried(len(looked) + 1)
+            await tried(count + 1)
             days, dormant, _ = await at()
             assert days == day + 1
             assert (dormant is not None) == (day == 6)
