@@ -65,8 +65,9 @@ class LazyGroup(click.Group):
                 return super().invoke(ctx)
         except AppError as wrong:
             language = words_here()
-            text = language.gettext(wrong.words, **wrong.fields)
-            hint = language.gettext(wrong.hint, **wrong.fields)
+            fields = wrong.fields_in(language.gettext)
+            text = language.gettext(wrong.words, **fields)
+            hint = language.gettext(wrong.hint, **fields)
             click.echo(f"fediletter: {text}{' ' + hint if hint else ''}", err=True)
             ctx.exit(1)
 
@@ -172,7 +173,15 @@ def _what_is_wrong(wrong: click.UsageError) -> str:
             return _(wrong.message)
 
 
+def _let_click_speak(language: Words) -> None:
+    """Click looks its own sentences up by gettext, among catalogues that we do not install."""
+    catalogue = language.catalogue
+    for module in (click.core, click.exceptions, click.parser, click.termui, click.types):
+        vars(module).update(_=catalogue.gettext, ngettext=catalogue.ngettext)
+
+
 def main() -> None:
     """The console script."""
+    _let_click_speak(words_here())
     spoken(cli)(prog_name="fediletter")
     sys.exit(0)

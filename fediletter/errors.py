@@ -4,7 +4,7 @@
 translated where they are shown, never where they are raised. No internals, no blame.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 
 class AppError(Exception):
@@ -34,6 +34,10 @@ class AppError(Exception):
         self.fields = dict(fields or {})
         self.rejoin = rejoin
 
+    def fields_in(self, _gettext: Callable[..., str]) -> dict[str, object]:
+        """The fields in one language; the same in all, but where words are among them."""
+        return self.fields
+
 
 class FormError(AppError):
     """A form that cannot be taken as it is: message ids by field name.
@@ -47,9 +51,14 @@ class FormError(AppError):
 
 
 class SettingsError(AppError):
-    """Wrong settings, all named together."""
+    """Wrong settings, all named together: where each stands, a message id, and its fields."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, problems: Sequence[tuple[str, str, Mapping[str, object]]]) -> None:
         super().__init__(500, "The settings cannot be used: {problems}")
         self.problems = tuple(problems)
-        self.fields = {"problems": "; ".join(problems)}
+        self.fields = self.fields_in(lambda words, **fields: words.format(**fields))
+
+    def fields_in(self, gettext: Callable[..., str]) -> dict[str, object]:
+        """The fields in one language."""
+        said = (f"{place}: {gettext(words, **fields)}" for place, words, fields in self.problems)
+        return {"problems": "; ".join(said)}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from fediletter.errors import SettingsError
@@ -22,6 +22,7 @@ from fediletter.mail.imap import Mailbox, mailbox_from_url
 from fediletter.mail.relay import is_loopback
 
 T = TypeVar("T")
+_Mistake: TypeAlias = tuple[str, str, Mapping[str, object]]  # Of SettingsError.
 IPNetwork = IPv4Network | IPv6Network
 
 _LOCALE = Path(__file__).parent / "locale"
@@ -114,7 +115,7 @@ def load(environ: Mapping[str, str] | None = None, data: Path | None = None) -> 
         SettingsError: One or more values cannot be used; the message names them all.
     """
     environ = os.environ if environ is None else environ
-    problems: list[str] = []
+    problems: list[_Mistake] = []
     directory = (data or Path(environ.get("FEDILETTER_DATA", "./data"))).expanduser().absolute()
     values = _from_file(directory / "fediletter.toml", problems)
     values |= {
@@ -123,13 +124,15 @@ def load(environ: Mapping[str, str] | None = None, data: Path | None = None) -> 
         if name.startswith("FEDILETTER_") and value != ""
     }
     for unknown in sorted(set(values) - _NAMES):
-        problems.append(f"FEDILETTER_{unknown.upper()}: there is no such setting")
+        problems.append((f"FEDILETTER_{unknown.upper()}", "there is no such setting", {}))
 
     def take(name: str, default: str, read: Callable[[str], T], otherwise: T) -> T:
         try:
             return read(values.get(name, default))
         except ValueError as wrong:
-            problems.append(f"FEDILETTER_{name.upper()}: {wrong}")
+            words, *named = wrong.args
+            fields = {"values": ", ".join(named)} if named else {}
+            problems.append((f"FEDILETTER_{name.upper()}", words, fields))
             return otherwise
 
     base_url = take("base_url", "http://127.0.0.1:8000", _base_url, "http://127.0.0.1:8000")
@@ -195,13 +198,13 @@ _NAMES = {
 _COMMIT_POINT = re.compile(r"\w+\.[\w.]+:(before|after):[1-9]\d{0,5}")
 
 
-def _from_file(path: Path, problems: list[str]) -> dict[str, str]:
+def _from_file(path: Path, problems: list[_Mistake]) -> dict[str, str]:
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as wrong:
-        problems.append(f"{path}: {wrong}")
+        problems.append((str(path), "cannot be read: {reason}", {"reason": wrong}))
         return {}
     values = {}
     for name, value in found.items():
@@ -228,7 +231,7 @@ def _account(text: str) -> tuple[str, str]:
     if not at or not _USERNAME.fullmatch(user):
         raise ValueError("must look like shop@example.org, with letters, digits and _ before the @")
     if user.lower() in RESERVED_NAMES:
-        raise ValueError(f"cannot be called {user}: that name has another meaning here")
+        raise ValueError("cannot be called {values}: that name has another meaning here", user)
     if not re.fullmatch(r"[a-z0-9.\-\[\]:]+", host.lower()):
         raise ValueError("must end in a host name")
     return user, host.lower()
@@ -295,7 +298,9 @@ def _mail_from(text: str) -> str:
     if not at or not re.fullmatch(r"[A-Za-z0-9.!#$&'*+/=?^_{|}~-]{1,64}", local):
         raise ValueError("must be one address such as news@example.org")
     if _PUBLIC_MAILBOXES.fullmatch(domain.lower()):
-        raise ValueError(f"letters cannot be sent from {domain}: use an address of your own domain")
+        raise ValueError(
+            "letters cannot be sent from {values}: use an address of your own domain", domain
+        )
     return f"{local}@{domain.lower()}"
 
 
@@ -320,7 +325,7 @@ def _second_thoughts(text: str) -> timedelta:
 
 def _language(text: str) -> str:
     if text not in LANGUAGES:
-        raise ValueError(f"must be one of {', '.join(LANGUAGES)}")
+        raise ValueError("must be one of {values}", *LANGUAGES)
     return text
 
 

@@ -22,6 +22,11 @@ from babel.messages.pofile import read_po
 from fediletter.settings import LANGUAGES
 
 _LOCALE = Path(__file__).parent / "locale"
+_NUMBERS = (
+    *("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen"),
+    *("eighteen", "nineteen", "twenty"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +34,17 @@ class Words:
     """One language."""
 
     language: str
-    _catalogue: gnu.NullTranslations
+    catalogue: gnu.NullTranslations  # As it stands: slots stay open.
     _locale: Locale
 
     def gettext(self, message: str, **fields: object) -> str:
         """The message in this language, with its `{slots}` filled."""
-        found = self._catalogue.gettext(message) if message else ""
+        found = self.catalogue.gettext(message) if message else ""
         return found.format(**fields) if fields else found
 
     def ngettext(self, one: str, many: str, count: int, **fields: object) -> str:
         """The plural form for `count`, which is also the slot `{count}`."""
-        found = self._catalogue.ngettext(one, many, count)
+        found = self.catalogue.ngettext(one, many, count)
         return found.format(count=self.number(count), **fields)
 
     def day(self, moment: date | datetime) -> str:
@@ -59,8 +64,8 @@ class Words:
         return dates.format_timedelta(seconds, threshold=2, locale=self._locale)
 
     def spelled(self, value: int) -> str:
-        """A number from 0 to 59 in words; in figures where we do not know them."""
-        return _spelled(self.language, value)
+        """A number from 1 to 20 in words."""
+        return self.gettext(_NUMBERS[value - 1])
 
     @property
     def locale(self) -> str:
@@ -76,33 +81,6 @@ class Words:
     def number(self, value: float) -> str:
         """With the thousands separator of the language."""
         return numbers.format_decimal(value, locale=self._locale)
-
-
-_SPELLED = {
-    "en": (
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen".split(),
-        "twenty thirty forty fifty".split(),
-    ),
-    "fr": (
-        "zéro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze "
-        "quinze seize dix-sept dix-huit dix-neuf".split(),
-        "vingt trente quarante cinquante".split(),
-    ),
-}
-
-
-def _spelled(language: str, value: int) -> str:
-    if language not in _SPELLED:
-        return str(value)
-    units, tens = _SPELLED[language]
-    if value < 20:
-        return units[value]
-    ten, unit = tens[value // 10 - 2], value % 10
-    if unit == 0:
-        return ten
-    joint = " et " if language == "fr" and unit == 1 else "-"
-    return ten + joint + units[unit]
 
 
 @cache

@@ -32,6 +32,9 @@ def messages() -> dict[str, str]:
             continue
         for text in _sentences(ast.parse(path.read_text(encoding="utf-8"))):
             found.setdefault(text, name)
+    settings = ast.parse((ROOT / "settings.py").read_text(encoding="utf-8"))
+    for text in _of_settings(settings):
+        found.setdefault(text, "settings.py")
     for name, module in _COMMANDS.items():
         command = getattr(import_module(f"fediletter.commands.{module}"), name)
         for text in _help_of(command):
@@ -39,6 +42,15 @@ def messages() -> dict[str, str]:
     for text in (*_help_of(cli), *_OF_CLICK):
         found.setdefault(text, "--help")
     return {text: place for text, place in found.items() if text}
+
+
+def _of_settings(tree: ast.Module) -> Iterator[str]:
+    """What is said of a wrong value, after its name."""
+    yield from ("there is no such setting", "cannot be read: {reason}")
+    for node in ast.walk(tree):
+        match node:
+            case ast.Raise(exc=ast.Call(func=ast.Name("ValueError"), args=[said, *_])):
+                yield ast.literal_eval(said)
 
 
 def _help_of(command: click.Command) -> Iterator[str]:
@@ -59,6 +71,20 @@ _OF_CLICK = (
     "[default: ",
     "COMMAND [ARGS]...",
     "Show this message and exit.",
+    "{value!r} is not a valid {number_type}.",
+    "{value!r} is not one of {choices}.",
+    "{name} {filename!r} does not exist.",
+    "{name} {filename!r} is a file.",
+    "{name} {filename!r} is a directory.",
+    "{name} {filename!r} is not readable.",
+    "Option {name!r} does not take a value.",
+    "Option {name!r} requires an argument.",
+    "Got unexpected extra argument ({args})",
+    "Missing command.",
+    "Aborted!",
+    "Repeat for confirmation",
+    "Error: The two entered values do not match.",
+    "Error: {message}",
 )
 
 

@@ -194,7 +194,9 @@ def _password(given: bool) -> str:
     if given:
         password = sys.stdin.readline().rstrip("\n")
     else:
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+        password = click.prompt(
+            words_here().gettext("Password"), hide_input=True, confirmation_prompt=True
+        )
     problem = problem_with(password)
     if problem is not None:
         raise AppError(422, problem)

@@ -127,7 +127,12 @@ def test_help_speaks_the_language_of_the_terminal():
         (("--nothing",), "Il n’y a pas d’option --nothing."),
         (("founder", "list", "--nothing"), "Il n’y a pas d’option --nothing."),
         (("nothing",), "Il n’y a pas de commande nothing."),
-        (("serve", "--port", "x"), "--port ne peut pas être cela"),
+        (("serve", "--port", "x"), "--port ne peut pas être cela\u00a0: 'x' n’est pas un nombre."),
+        (("publish", "/none.md"), "file ne peut pas être cela\u00a0: '/none.md' n’existe pas."),
+        (("founder", "add", "x", "--role", "x"), "n’est pas l’un de ceux-ci\u00a0: 'founder'"),
+        (("status", "--json=x"), "L’option '--json' ne prend pas de valeur."),
+        (("serve", "--port"), "L’option '--port' demande une valeur."),
+        (("migrate", "x"), "Il y a un argument de trop (x)"),
         (("publish", "pyproject.toml", "--to", "x"), "--to prend web, fediverse et email"),
     ],
 )
@@ -138,6 +143,15 @@ def test_wrong_usage_is_told_in_the_language_of_the_terminal(arguments, told):
     assert told in answer.stderr
     assert "--help" in answer.stderr
     assert answer.stdout == ""
+
+
+def test_wrong_settings_are_told_in_the_language_of_the_terminal():
+    wrong = {"FEDILETTER_BASE_URL": "x", "FEDILETTER_SMTP_URL": "x", "FEDILETTER_NONE": "x"}
+    told = run("status", FEDILETTER_LANGUAGE="fr", **wrong).stderr
+
+    assert "FEDILETTER_BASE_URL: doit être une adresse" in told
+    assert "FEDILETTER_NONE: ce réglage n’existe pas" in told
+    assert "must" not in told
 
 
 def test_wrong_usage_is_2_and_wrong_settings_are_1_all_named_and_nothing_made(tmp_path):

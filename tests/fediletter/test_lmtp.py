@@ -71,7 +71,7 @@ async def test_a_file_that_is_no_socket_is_never_removed(tmp_path, caplog):
 def test_a_place_that_is_none_is_refused_at_the_start(tmp_path, wrong):
     with pytest.raises(SettingsError) as found:
         load({"FEDILETTER_LMTP": wrong}, data=tmp_path)
-    assert [one.partition(":")[0] for one in found.value.problems] == ["FEDILETTER_LMTP"]
+    assert [place for place, _, _ in found.value.problems] == ["FEDILETTER_LMTP"]
 
 
 async def test_a_connection_carries_a_hundred_messages_and_the_next_begins_anew(tmp_path):

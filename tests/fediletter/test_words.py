@@ -15,7 +15,8 @@ from fediletter.newsletter.slugs import slug_of
 from fediletter.newsletter.tokens import Tokens
 from fediletter.newsletter.typography import french
 from fediletter.sealing import Vault
-from fediletter.words import choose_language
+from fediletter.settings import LANGUAGES
+from fediletter.words import choose_language, words
 
 BASE = "https://shop.example"
 VAULT = Vault(bytes(range(32)))
@@ -184,3 +185,12 @@ def test_the_language_is_the_best_that_is_offered():
     assert choose_language("de", "fr") == "fr"
     assert choose_language("en-US,en;q=0.5", "fr") == "en"
     assert choose_language("nonsense;q=x", "fr") == "fr"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_numbers_of_the_question_for_people_have_words(language):
+    spelled = [words(language).spelled(value) for value in range(1, 21)]
+
+    assert len(set(spelled)) == 20
+    assert not any(character.isdigit() for character in "".join(spelled))
+    assert language == "en" or spelled[-1] != words("en").spelled(20)

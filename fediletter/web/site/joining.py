@@ -142,7 +142,7 @@ def _is_robot(form: FormData, age: timedelta | None) -> bool:
 
 def _sum(words: Words, tokens: Tokens, now: datetime) -> tuple[str, str]:
     """A question that needs a reader: the two numbers in words, and the sealed answer."""
-    first, second = 11 + secrets.randbelow(39), 11 + secrets.randbelow(39)
+    first, second = 1 + secrets.randbelow(20), 1 + secrets.randbelow(20)
     # Salted: each seal serves once, whoever was asked the same at that moment.
     seal = secrets.token_urlsafe(6) + "."
     return (
@@ -159,7 +159,10 @@ def _is_right(form: FormData, tokens: Tokens, now: datetime) -> bool:
     salt, dot, stamp = one(form, "seal").partition(".")
     if not dot:
         return False
-    age = tokens.age_of_stamp(f"sum:{salt}.{one(form, 'sum').strip()}", stamp, now)
+    typed = one(form, "sum").strip()
+    # In the figures of any script: a phone's keyboard may offer no others.
+    figures = str(int(typed)) if typed.isdecimal() else ""
+    age = tokens.age_of_stamp(f"sum:{salt}.{figures}", stamp, now)
     return age is not None and age <= FORM_AGE[1]
 
 
