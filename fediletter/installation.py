@@ -5,7 +5,6 @@ here, by `fediletter init`, the demo and the tests alike.
 """
 
 import os
-import shutil
 from datetime import datetime
 
 from sqlalchemy.exc import DBAPIError
@@ -103,11 +102,6 @@ def open_store(settings: Settings, *, migrating: bool = False) -> Store:
     finally:
         os.umask(old_mask)
     return store
-
-
-def free_bytes(settings: Settings) -> int:
-    """Free space where the data lives."""
-    return shutil.disk_usage(settings.data).free
 
 
 def _first_rows(tx: Tx, vault: Vault, settings: Settings, title: str, *, now: datetime) -> None:

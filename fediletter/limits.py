@@ -48,7 +48,7 @@ IMAGE_CPU_SECONDS = 15  # L-54
 IMAGE_MEMORY_BYTES = 1 << 30  # L-54 says 512 MiB: too little for 40 million pixels
 MEDIA_QUOTA_BYTES = 5 << 30  # L-55
 UPLOADS_PER_PERSON = (200, timedelta(hours=1))  # L-55
-FREE_SPACE_BYTES = 500 << 20  # L-56
+FREE_SPACE_BYTES, FREE_SPACE_SHARE = 500 << 20, 0.05  # L-56
 
 SESSION_IDLE = timedelta(hours=8)  # L-60
 SESSION_ABSOLUTE = timedelta(days=7)  # L-60

@@ -5,8 +5,7 @@ import sqlite3
 import stat
 
 from fediletter.checks.findings import Finding
-from fediletter.installation import free_bytes
-from fediletter.limits import FREE_SPACE_BYTES
+from fediletter.room import room_in
 from fediletter.settings import Settings
 from storage.store import safe_journal_mode
 
@@ -48,7 +47,7 @@ def _clock(state: int | None) -> list[Finding]:
 
 def _disk(settings: Settings) -> Finding:
     try:
-        free = free_bytes(settings)
+        room = room_in(settings.data)
     except OSError:
         return Finding(
             "disk",
@@ -59,10 +58,10 @@ def _disk(settings: Settings) -> Finding:
         )
     return Finding(
         "disk",
-        free > FREE_SPACE_BYTES,
+        room.has_place_for(),
         "{free} MB are free where the data lives.",
-        "Make room: below 500 MB nothing is published.",
-        {"free": free >> 20},
+        "Make room: below {floor} MB nothing is published.",
+        {"free": room.free_bytes >> 20, "floor": room.floor_bytes >> 20},
     )
 
 

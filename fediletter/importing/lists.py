@@ -26,9 +26,10 @@ from fediletter.importing.deciding import Person
 from fediletter.importing.notebook import PEOPLE, REFUSED, people_in
 from fediletter.importing.reading import FILE, Report, read_list
 from fediletter.importing.writing import Way, Wish, make_topics, way_for, weigh, write
-from fediletter.limits import FREE_SPACE_BYTES, LIST_BYTES
+from fediletter.limits import LIST_BYTES
 from fediletter.newsletter.html import plain_name
 from fediletter.newsletter.tokens import Tokens
+from fediletter.room import no_room, room_in
 from storage import audit, intakes
 from storage.ids import FounderId
 from storage.intakes import Intake
@@ -39,7 +40,6 @@ _LOCK = "lock"
 _KEPT = timedelta(days=7)  # Reports.
 _UNDECIDED = timedelta(days=1)  # Files that somebody looked at.
 _UPLOAD = timedelta(hours=1)  # Before it is a list, a folder may stand alone so long.
-_NO_ROOM = AppError(507, "There is no room left on the server.", "Make room, then try again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ def take_in(
     if size > LIST_BYTES:
         raise AppError(422, "This file is too large: 200 MB at most.")
     # The notebook is about as large as the file.
-    if shutil.disk_usage(desk.folder).free < FREE_SPACE_BYTES + 3 * size:
-        raise _NO_ROOM
+    if not room_in(desk.folder).has_place_for(3 * size):
+        raise no_room()
     token = secrets.token_hex(8)
     folder = desk.folder / token
     folder.mkdir(mode=0o700)
@@ -187,7 +187,7 @@ def _read(desk: Desk, found: Intake, look: Look) -> Intake:
     except AppError as wrong:
         return _failed(desk, found, wrong)
     except (OSError, sqlite3.Error) as trouble:
-        return _failed(desk, found, _NO_ROOM if _is_full(trouble) else _gone())
+        return _failed(desk, found, no_room() if _is_full(trouble) else _gone())
     except DBAPIError:
         raise  # It will be there again.
     except Exception:

@@ -6,7 +6,6 @@ Sources: security.md ME-1 to ME-8, L-50 to L-56.
 import asyncio
 import json
 import secrets
-import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,13 +18,13 @@ from typing import Any
 from fediletter.errors import AppError, FormError
 from fediletter.limits import (
     AUDIO_BYTES,
-    FREE_SPACE_BYTES,
     IMAGE_CPU_SECONDS,
     MEDIA_QUOTA_BYTES,
     UPLOAD_BYTES,
     UPLOADS_PER_PERSON,
 )
 from fediletter.newsletter.html import plain_name
+from fediletter.room import no_room, room_in
 from storage.ids import FounderId, MediaId
 from storage.media import Media, Rendition, add_media, bytes_stored, delete_media
 from storage.store import Store
@@ -150,8 +149,8 @@ def _problem_with(upload: Upload) -> str:
 async def _require_room(
     store: Store, directory: Path, founder_id: FounderId | None, now: datetime
 ) -> None:
-    if shutil.disk_usage(directory).free < FREE_SPACE_BYTES:
-        raise AppError(507, "There is no room left on the server.", "Make room, then try again.")
+    if not room_in(directory).has_place_for():
+        raise no_room()
     if await store.read(bytes_stored) > MEDIA_QUOTA_BYTES:
         raise AppError(507, "All files together are too large.", "Delete some first.")
     most, span = UPLOADS_PER_PERSON

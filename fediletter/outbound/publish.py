@@ -30,6 +30,7 @@ from fediletter.outbound.topics import Announcers, announce_changes, announcers,
 from fediletter.rendering import activities
 from fediletter.rendering.activities import Outgoing
 from fediletter.rendering.documents import Around, document_of
+from fediletter.room import no_room, room_in
 from fediletter.services import Services, house_of
 from fediletter.settings import LANGUAGES, Settings
 from fediletter.words import words
@@ -83,6 +84,8 @@ async def publish(
         PromiseBroken: It comes sooner than promised, without a reason.
         AppError: It cannot be sent as it is; or somebody changed it meanwhile.
     """
+    if not room_in(services.settings.data).has_place_for():
+        raise no_room()
     now = services.clock.now()
     prepared = await _prepare(services, post_id, now.replace(microsecond=0), reason)
     if prepared.post.version != version:
@@ -133,8 +136,15 @@ async def _hold(
 
 
 async def publish_due(services: Services) -> None:
-    """Publish what was scheduled and is due; a second process that tries does nothing (RE-11)."""
-    for post_id in await services.store.read(posts.due_posts, now=services.clock.now()):
+    """Publish what was scheduled and is due; a second process that tries does nothing (RE-11).
+
+    While there is no room it stays planned (L-56), and leaves once there is.
+    """
+    due = await services.store.read(posts.due_posts, now=services.clock.now())
+    if due and not room_in(services.settings.data).has_place_for():
+        _log.warning("no room left: planned letters wait", extra={"count": len(due)})
+        return
+    for post_id in due:
         try:
             post = await services.store.read(posts.get_post, post_id)
             now = services.clock.now()

@@ -3,6 +3,7 @@
 import io
 import re
 import resource
+import shutil
 import struct
 import time
 import zlib
@@ -16,9 +17,13 @@ from fediletter import limits
 from fediletter.founders.passwords import problem_with
 from fediletter.media import images, uploads
 from fediletter.media.uploads import Upload, store_image
+from fediletter.outbound import publish as publishing
+from storage.posts import get_post
 from storage.throttles import hit
+from tests.accounts import Turned
 from tests.fediletter.test_desk import picture
 from tests.fediletter.test_desk_media import nothing_is_kept, send
+from tests.shop import running_shop
 
 
 def work_seconds() -> float:
@@ -194,24 +199,56 @@ async def test_two_hundred_files_an_hour_and_so_much_in_all(shop, monkeypatch):
     assert "beaucoup de fichiers" in answer.text
 
 
+async def states_of(shop, *drafts):
+    return [(await shop.services.store.read(get_post, one.id)).state for one in drafts]
+
+
 @pytest.mark.rule("L-56")
-async def test_below_the_floor_of_free_space_nothing_is_stored(shop, monkeypatch):
+@pytest.mark.parametrize(
+    ("total", "floor"), [(1 << 40, 500 << 20), (10_000 << 20, 500 << 20), (4000 << 20, 200 << 20)]
+)
+async def test_below_the_floor_of_free_space_nothing_new_comes_in(
+    tmp_path, monkeypatch, total, floor
+):
     usage = namedtuple("usage", "total used free")
+    clock = Turned()
     upload = Upload(picture(), "a.jpg", "image/jpeg")
+    async with running_shop(tmp_path / "shop", workers=False, clock=clock) as shop:
 
-    async def store():
-        now = shop.services.clock.now()
-        return await store_image(shop.services.store, shop.settings.media, upload, now=now)
+        async def store():
+            return await store_image(
+                shop.services.store, shop.settings.media, upload, now=clock.now()
+            )
 
-    free = limits.FREE_SPACE_BYTES
-    monkeypatch.setattr(uploads.shutil, "disk_usage", lambda _: usage(1 << 40, 0, free - 1))
-    with pytest.raises(uploads.AppError) as full:
-        await store()
-    assert full.value.status == 507
-    assert await nothing_is_kept(shop)
+        post, planned = await shop.draft("Une"), await shop.draft("Deux")
+        await publishing.schedule(
+            shop.services,
+            planned.id,
+            at=clock.now() + timedelta(hours=1),
+            version=planned.version,
+        )
+        clock.forward += timedelta(hours=2)
+        csrf = await shop.log_in()
+        form = {"csrf": csrf, "version": str(post.version), "when": "now"}
+        path = f"/desk/letters/{post.id}/publish"
 
-    monkeypatch.setattr(uploads.shutil, "disk_usage", lambda _: usage(1 << 40, 0, free))
-    assert await store()
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(total, 0, floor - 1))
+        with pytest.raises(uploads.AppError) as full:
+            await store()
+        refused = await shop.post(path, **form)
+        await publishing.publish_due(shop.services)
+        states = await states_of(shop, post, planned)
+        assert (full.value.status, refused.status_code) == (507, 507)
+        assert "Il n’y a plus de place sur le serveur." in refused.text
+        assert states == ["draft", "scheduled"], "the planned one waits"
+        assert await nothing_is_kept(shop)
+
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(total, 0, floor))
+        assert await store()
+        assert (await shop.post(path, **form)).status_code == 303
+        await publishing.publish_due(shop.services)
+        states = await states_of(shop, post, planned)
+        assert states == ["published", "published"]
 
 
 @pytest.mark.rule("L-64")
