@@ -133,9 +133,9 @@ def knock(
     if response.status_code not in (400, 401):
         return judge(response, first, now=now)
     again = yield _signed(parcel, url, signer, _OTHER[first], now)
-    if 200 <= again.status_code < 300:
-        return judge(again, _OTHER[first], now=now)
-    return judge(response, first, now=now)  # The scheme was not the reason.
+    if again.status_code in (400, 401):
+        return judge(response, first, now=now)  # The scheme was not the reason.
+    return judge(again, _OTHER[first], now=now)
 
 
 def judge(response: httpx.Response, scheme: Scheme, *, now: datetime) -> Outcome:
