@@ -271,6 +271,30 @@ async def test_a_peer_that_refuses_the_draft_is_knocked_at_once_by_rfc_9421():
     assert b"signature-input" in server.requests[1].lower()
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "kind"),
+    [
+        (400, 503, TryLater),
+        (401, 503, TryLater),
+        (400, 429, TryLater),
+        (401, 403, Refused),
+        (400, 410, Gone),
+        (400, 401, Refused),
+        (401, 400, TryLater),
+    ],
+)
+async def test_the_answer_to_the_second_knock_counts_unless_it_refuses_the_scheme_too(
+    first, second, kind
+):
+    async with Scripted(answer(first), answer(second, "Retry-After: 120")) as server:
+        outcome = await send(server)
+
+    assert isinstance(outcome, kind)
+    assert len(server.requests) == 2, "there is no third"
+    if second in (429, 503):
+        assert outcome.after.total_seconds() == 120
+
+
 @pytest.mark.rule("D03")
 async def test_retry_after_is_honoured():
     async with Scripted(answer(429, "Retry-After: 120")) as server:
@@ -391,7 +415,7 @@ async def test_a_stalled_and_an_endless_answer_are_cut(monkeypatch, gap, total):
 @pytest.mark.rule("FE-11")
 @pytest.mark.rule("L-41")
 async def test_a_name_that_is_not_resolved_in_time_is_given_up(monkeypatch):
-    monkeypatch.setattr("federation.network._CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr("federation.network._STEP_SECONDS", 0.1)
 
     async def resolver(host, port):
         await asyncio.sleep(30)
@@ -399,6 +423,36 @@ async def test_a_name_that_is_not_resolved_in_time_is_given_up(monkeypatch):
     async with Network(LABORATORY, resolver).connection() as client:
         with pytest.raises(httpx.ConnectTimeout):
             await client.get("http://peer.example.org/")
+
+
+@pytest.mark.rule("FE-11")
+@pytest.mark.rule("L-41")
+@pytest.mark.parametrize("stalled", ["connection", "TLS"])
+async def test_the_connection_and_tls_have_five_seconds_each(monkeypatch, stalled):
+    loop, real, steps = asyncio.get_running_loop(), asyncio.timeout, []
+
+    def timeout(seconds):
+        steps.append(seconds)
+        return real(0.1 if len(steps) == (2 if stalled == "connection" else 3) else None)
+
+    async def resolver(host, port):
+        return ["127.0.0.1"]
+
+    async def never(line, address):
+        await asyncio.sleep(30)
+
+    async with Scripted(answer(200)) as server:  # Which waits for a head that TLS never sends.
+        url = server.url.replace("http://127.0.0.1", "https://peer.example.org")
+        if stalled == "connection":
+            monkeypatch.setattr(loop, "sock_connect", never)
+        monkeypatch.setattr(asyncio, "timeout", timeout)
+        async with Network(LABORATORY, resolver).connection() as client:
+            with pytest.raises(httpx.ConnectTimeout):
+                await client.get(url)
+        monkeypatch.setattr(asyncio, "timeout", real)
+
+    assert steps == [5.0, 5.0, 5.0][: len(steps)]
+    assert (len(steps), server.connections) == ((2, 0) if stalled == "connection" else (3, 1))
 
 
 @pytest.mark.rule("L-44")
