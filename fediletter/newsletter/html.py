@@ -23,7 +23,7 @@ from mdit_py_plugins.footnote import footnote_plugin
 
 from federation.errors import BadUrl
 from federation.origins import host_of
-from fediletter.limits import REMOTE_HTML_BYTES, REPLY_LINKS
+from fediletter.limits import REMOTE_HTML_BYTES, REPLY_LINKS, REPLY_MENTIONS
 from fediletter.newsletter.typography import NARROW, NBSP, french
 from storage.media import Media, Rendition
 
@@ -144,7 +144,7 @@ def file_in_mail(files: Sequence[Rendition]) -> Rendition:
 def from_remote(markup: str) -> SafeHtml:
     """HTML of a stranger, for showing below a letter.
 
-    What is longer than L-20 is shown as plain text; after L-27 links the rest are plain text.
+    What is longer than L-20 is shown as plain text; links and mentions beyond L-27 are plain text.
     Images become links, since readers load nothing from elsewhere (HT-8); a link whose words do not
     begin with its host is followed by it (HT-7).
     """
@@ -153,17 +153,25 @@ def from_remote(markup: str) -> SafeHtml:
     markup = _IMAGE.sub(_image_as_link, _HEADING.sub(_heading_as_paragraph, markup))
     # Twice: marks that nobody sees may have been written as entities, and cleaning is the last
     # step whatever was done to its first result (HT-2).
-    return _clean_remote(_LINK.sub(_with_host, _seen(_clean_remote(markup))))
+    return _clean_remote(_few_links(_seen(_clean_remote(markup))))
+
+
+def _few_links(markup: str) -> str:
+    left = {"mention": REPLY_MENTIONS, "link": REPLY_LINKS}
+
+    def link(found: re.Match[str]) -> str:
+        said = dict(_ATTRIBUTE.findall(found[1]))
+        kind = "mention" if "mention" in said.get("class", "").split() else "link"
+        left[kind] -= 1
+        return _with_host(found, said.get("href", "")) if left[kind] >= 0 else found[2]
+
+    return _LINK.sub(link, markup)
 
 
 def _clean_remote(markup: str) -> SafeHtml:
-    count = 0
-
     def attribute(tag: str, name: str, value: str) -> str | None:
-        nonlocal count
         if name == "href":
-            count += 1
-            return value if count <= REPLY_LINKS and _host_of_link(value) else None
+            return value if _host_of_link(value) else None
         if name == "class":
             kept = [part for part in value.split() if part in _REMOTE_CLASSES]
             return " ".join(kept) or None
@@ -174,9 +182,9 @@ def _clean_remote(markup: str) -> SafeHtml:
         tags=_REMOTE_TAGS,
         clean_content_tags={"script", "style"},
         attributes={
+            "*": {"lang", "dir"},
             "a": {"href", "class"},
-            "span": {"class", "lang", "dir"},
-            "p": {"lang", "dir"},
+            "span": {"class"},
             "ol": {"start", "reversed"},
             "li": {"value"},
         },
@@ -192,8 +200,9 @@ def _clean_remote(markup: str) -> SafeHtml:
 _HEADING = re.compile(r"<(/?)h[1-6]\b[^<>]*>", re.IGNORECASE)
 _IMAGE = re.compile(r"<img\b([^<>]*)>", re.IGNORECASE)
 _SOURCE = re.compile(r"""\b(src|alt)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
-# As nh3 writes a link: attributes between double quotes, no link within.
-_LINK = re.compile(r'<a href="([^"]*)"(?: [a-z]+="[^"]*")*>(.*?)</a>', re.DOTALL)
+# As nh3 writes a link: attributes between double quotes, in any order, no link within.
+_LINK = re.compile(r'<a((?: [a-z]+="[^"]*")*)>(.*?)</a>', re.DOTALL)
+_ATTRIBUTE = re.compile(' ([a-z]+)="([^"]*)"')
 _NAME_OR_TAG = re.compile(r"[@#]\w+")
 
 
@@ -209,8 +218,8 @@ def _image_as_link(found: re.Match[str]) -> str:
     return f'<a href="{entities.escape(address)}">{entities.escape(words or address)}</a>'
 
 
-def _with_host(found: re.Match[str]) -> str:
-    host = _host_of_link(entities.unescape(found[1]))
+def _with_host(found: re.Match[str], address: str) -> str:
+    host = _host_of_link(entities.unescape(address))
     words = re.sub("<[^<>]*>", "", found[2]).strip()
     shown = re.match(r"(?:https?://)?(?:www\.)?([^/?#\s]*)", words.lower())
     if host is None or _NAME_OR_TAG.fullmatch(words, endpos=len(words.removesuffix(f"@{host}"))):

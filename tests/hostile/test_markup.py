@@ -41,6 +41,7 @@ async def shown(siege, markup: str, **more) -> str:
         ('<a href="https://evil.example/x">good.example@evil.example</a>', " (evil.example)"),
         ('<a href="https://evil.example:8443/">evil.example</a>', " (evil.example:8443)"),
         ('<a href="https://bücher.example/">bücher.example</a>', " (xn--bcher-kva.example)"),
+        ('<a class="u-url" href="https://evil.example/x">good.example</a>', " (evil.example)"),
         ('<a href="https://good.example/x">good.example/x</a>', ""),
         ('<a href="https://www.good.example/">https://www.good.example/</a>', ""),
         ('<a href="https://m.example/@ana" class="mention">@<span>ana</span></a>', ""),
@@ -63,6 +64,13 @@ async def test_marks_that_nobody_sees_are_gone_however_they_were_written(siege, 
     assert "l.example" in said
     assert not re.search("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\x01]", said)
     assert ("href" in said) is not long
+
+
+@pytest.mark.rule("HT-1")
+async def test_attributes_that_no_list_names_are_gone(siege):
+    said = await shown(siege, '<p lang="fr" title="t" id="x" dir="rtl" onclick="a()">Lin</p>')
+
+    assert said == '<p lang="fr" dir="rtl">Lin</p>'
 
 
 @pytest.mark.rule("HT-2")
