@@ -35,6 +35,7 @@ class RemoteActor:
     icon: str | None
     followers: str | None
     keys: tuple[KnownKey, ...]
+    key_links: tuple[str, ...]  # Ids of keys that it lists without the keys themselves.
     also_known_as: tuple[str, ...]
     moved_to: str | None
 
@@ -67,6 +68,7 @@ def actor_from(document: Document) -> RemoteActor:
     endpoints = document.get("endpoints")
     shared = id_of(endpoints.get("sharedInbox")) if isinstance(endpoints, dict) else None
     shared = shared or id_of(document.get("sharedInbox"))
+    listed = (many(document.get("publicKey")) + many(document.get("assertionMethod")))[:_MOST_KEYS]
     return RemoteActor(
         id=actor_id,
         type=kinds[0],
@@ -77,7 +79,8 @@ def actor_from(document: Document) -> RemoteActor:
         url=_page(document, actor_id),
         icon=_image(document.get("icon")),
         followers=id_of(document.get("followers")),
-        keys=tuple(_keys(document, actor_id)),
+        keys=tuple(key for entry in listed if (key := key_of(entry, actor_id)) is not None),
+        key_links=tuple(entry for entry in listed if isinstance(entry, str)),
         also_known_as=tuple(ids_of(document.get("alsoKnownAs"))[:_MOST_ALIASES]),
         moved_to=id_of(document.get("movedTo")),
     )
@@ -113,17 +116,10 @@ def _image(value: object) -> str | None:
     return None
 
 
-def _keys(document: Document, actor_id: str) -> list[KnownKey]:
-    found = []
-    listed = many(document.get("publicKey")) + many(document.get("assertionMethod"))
-    for entry in listed[:_MOST_KEYS]:
-        key = _key(entry, actor_id) if isinstance(entry, dict) else None
-        if key is not None:
-            found.append(key)
-    return found
-
-
-def _key(entry: Document, actor_id: str) -> KnownKey | None:
+def key_of(entry: object, actor_id: str) -> KnownKey | None:
+    """A key as a document shows it; None if it is none that is accepted, or another's."""
+    if not isinstance(entry, dict):
+        return None
     key_id = id_of(entry)
     owner = id_of(entry.get("owner")) or id_of(entry.get("controller"))
     text = entry.get("publicKeyPem") or entry.get("publicKeyMultibase")

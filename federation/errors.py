@@ -65,6 +65,10 @@ class FetchFailed(FederationError):
     words = "a document could not be fetched"
 
 
+class TooManyFetches(FetchFailed):
+    """What one activity may make us ask for is used up (L-43)."""
+
+
 class TryFetchLater(FetchFailed):
     """For a reason that may pass: the sender shall come again."""
 

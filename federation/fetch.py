@@ -10,12 +10,11 @@ L-43; federation.md 3.4, 7.
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import count
 from typing import Any
 
 import httpx
 
-from federation.actors import RemoteActor, actor_from
+from federation.actors import RemoteActor, actor_from, key_of
 from federation.addresses import check_url
 from federation.errors import (
     BadDocument,
@@ -24,18 +23,33 @@ from federation.errors import (
     FetchFailed,
     ForbiddenAddress,
     NotProven,
+    TooManyFetches,
     TryFetchLater,
 )
 from federation.keys import KnownKey, Signer
 from federation.network import Client, Network
 from federation.origins import Url, parse_url, same_origin, without_fragment
-from federation.reading import id_of, parse_json, types_of
+from federation.reading import id_of, many, parse_json, types_of
 from federation.signatures import cavage, rfc9421
 
 ACCEPT = 'application/activity+json, application/ld+json; profile="https://www.w3.org/ns/activitystreams"'
+FETCHES = 10  # L-43
 _REDIRECTS = 3  # L-40
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _PROFILE = "https://www.w3.org/ns/activitystreams"
+
+
+@dataclass(slots=True)
+class Budget:
+    """Requests that one activity may still cause: all that is fetched for it counts (L-43)."""
+
+    left: int = FETCHES
+
+    def spend(self) -> None:
+        """One request more. Raises TooManyFetches."""
+        if self.left < 1:
+            raise TooManyFetches("too many requests for one thing")
+        self.left -= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +59,12 @@ class Fetcher:
     Args:
         network: The one door.
         signer: Of the instance actor.
-        most: Requests that it makes in all (L-43): one is made for each activity that needs one.
+        budget: Of the activity that needs the documents.
     """
 
     network: Network
     signer: Signer
-    most: int = 10
-    _asked: "count[int]" = field(default_factory=count, init=False, repr=False)
+    budget: Budget = field(default_factory=Budget)
 
     async def document(self, url: str, *, now: datetime) -> dict[str, Any]:
         """The document at its own id.
@@ -100,8 +113,8 @@ class Fetcher:
     async def key(self, key_id: str, *, now: datetime) -> tuple[KnownKey, RemoteActor]:
         """A key together with the actor whose own document lists it.
 
-        Handles the three shapes in use: a fragment of the actor, a bare key document, and a partial
-        actor at a key's own URL (GoToSocial).
+        Handles the shapes in use: a fragment of the actor; a bare key document, or a partial actor
+        at a key's own URL (GoToSocial), of which the owner lists the whole key or the id alone.
 
         Raises:
             NotProven: The owner's document does not list it.
@@ -120,12 +133,15 @@ class Fetcher:
             actor = self._usable(document) if id_of(document) == owner == place else None
         except BadDocument:
             actor = None  # A partial actor: ask for the whole.
-        if actor is None or not actor.keys:
+        if actor is None or not (actor.keys or actor.key_links):
             actor = await self.actor(owner, now=now)
         for key in actor.keys:
             if key.key_id == key_id:
                 return key, actor
-        raise NotProven("the owner does not list the key")
+        linked = key_of(_entry_of(document, key_id), actor.id)
+        if linked is None or key_id not in actor.key_links:
+            raise NotProven("the owner does not list the key")
+        return linked, replace(actor, keys=(*actor.keys, linked))
 
     async def _get(self, text: str, *, now: datetime) -> dict[str, Any]:
         try:
@@ -155,8 +171,7 @@ class Fetcher:
         return await self._once(client, url, rfc9421.sign_get(url, signer=self.signer, now=now))
 
     async def _once(self, client: Client, url: Url, headers: dict[str, str]) -> httpx.Response:
-        if next(self._asked) >= self.most:
-            raise FetchFailed("too many requests for one thing")
+        self.budget.spend()
         try:
             return await client.get(url, headers={"Accept": ACCEPT, **headers})
         except ForbiddenAddress:
@@ -212,12 +227,15 @@ def is_activity_type(content_type: str) -> bool:
     return False
 
 
+def _entry_of(document: dict[str, Any], key_id: str) -> dict[str, Any]:
+    """The key in a bare key document or an actor; empty if it is not there."""
+    if "publicKey" not in document:
+        return document if id_of(document) == key_id else {}
+    entries = many(document["publicKey"])
+    return next((one for one in entries if isinstance(one, dict) and id_of(one) == key_id), {})
+
+
 def _owner_of(document: dict[str, Any], key_id: str) -> str | None:
-    if id_of(document) == key_id and "publicKey" not in document:
-        return id_of(document.get("owner")) or id_of(document.get("controller"))
-    keys = document.get("publicKey")
-    listed = keys if isinstance(keys, list) else [keys]
-    for key in listed:
-        if isinstance(key, dict) and key.get("id") == key_id:
-            return id_of(key.get("owner")) or id_of(document)
-    return id_of(document)
+    entry = _entry_of(document, key_id)
+    named = id_of(entry.get("owner")) or id_of(entry.get("controller"))
+    return named if entry is document else named or id_of(document)

@@ -62,8 +62,11 @@ class KeptKey:
     fetched_at: datetime
 
 
-def keep_actor(tx: Tx, snapshot: ActorSnapshot, *, now: datetime) -> RemoteActorId:
-    """Keep what an actor's own document says now; keys that it lists no longer are forgotten."""
+def keep_actor(tx: Tx, snapshot: ActorSnapshot, *, now: datetime) -> RemoteActorId | None:
+    """Keep what an actor's own document says now; keys that it lists no longer are forgotten.
+
+    None, and nothing is kept, if the actor was deleted (IN-21).
+    """
     values = {
         "host": snapshot.host,
         "type": snapshot.type,
@@ -81,10 +84,15 @@ def keep_actor(tx: Tx, snapshot: ActorSnapshot, *, now: datetime) -> RemoteActor
     statement = (
         tx.insert(remote_actor)
         .values(uri=snapshot.uri, **values)
-        .on_conflict_do_update(index_elements=["uri"], set_=values)
+        .on_conflict_do_update(
+            index_elements=["uri"], set_=values, where=remote_actor.c.deleted_at.is_(None)
+        )
         .returning(remote_actor.c.id)
     )
-    actor_id = RemoteActorId(tx.execute(statement).scalar_one())
+    found = tx.execute(statement).scalar_one_or_none()
+    if found is None:
+        return None
+    actor_id = RemoteActorId(found)
     tx.execute(
         sa.delete(remote_key).where(
             remote_key.c.remote_actor_id == actor_id,

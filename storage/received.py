@@ -26,7 +26,7 @@ class Received:
     activity_uri: str
     type: str
     body: bytes
-    attempts: int
+    attempts: int  # Requests that were made for it, at least one for each try that failed.
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Arrival:
     activity_uri: str
     type: str
     body: bytes
+    attempts: int = 0
     not_before: datetime | None = None  # None: to be applied at once.
 
 
@@ -62,6 +63,7 @@ def keep(tx: Tx, arrivals: Collection[Arrival], *, now: datetime) -> set[tuple[s
             "type": one.type,
             "body": one.body,
             "state": "waiting",
+            "attempts": one.attempts,
             "not_before": to_ms(one.not_before or now),
             "at": to_ms(now),
         }
@@ -140,7 +142,7 @@ def told(tx: Tx, *, limit: int, state: str | None = None, before: int | None = N
         .limit(limit)
     )
     if state == "waiting":
-        query = query.where(received.c.state == "waiting", received.c.attempts > 0)
+        query = query.where(received.c.state == "waiting", received.c.reason.is_not(None))
     else:
         # As the index says it.
         query = query.where(sa.text("received.state NOT IN ('waiting', 'done')"))
@@ -173,12 +175,12 @@ def finish(tx: Tx, received_id: ReceivedId, *, state: str, reason: str | None) -
     return changed.rowcount == 1
 
 
-def later(tx: Tx, received_id: ReceivedId, *, at: datetime, reason: str) -> None:
+def later(tx: Tx, received_id: ReceivedId, *, attempts: int, at: datetime, reason: str) -> None:
     """It could not be applied now."""
     tx.execute(
         sa.update(received)
         .where(received.c.id == received_id, received.c.state == "waiting")
-        .values(attempts=received.c.attempts + 1, not_before=to_ms(at), reason=reason)
+        .values(attempts=attempts, not_before=to_ms(at), reason=reason)
     )
 
 

@@ -3,7 +3,9 @@
 A handler returns a reason when it ignores an activity, None when it applied it. What a peer sends
 never raises out of here: it is recorded with a reason that a founder can read (`reasons.py`).
 
-Sources: federation.md 9.2, 9.3; RE-8; IN-33, IN-36.
+All that is asked for one activity, when it came and at each try, is asked on one budget (L-43).
+
+Sources: federation.md 9.2, 9.3; RE-8; IN-33, IN-36, FE-15.
 """
 
 import logging
@@ -12,10 +14,12 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from federation.errors import FederationError, TryFetchLater
+from federation.fetch import FETCHES, Budget, Fetcher
 from federation.inbox import VerifiedActivity, reopen
 from federation.origins import host_of
 from fediletter.inbound import follow, profile, quote, reaction, removal, reply
 from fediletter.inbound.facts import Apply
+from fediletter.inbound.keys import fetcher_of
 from fediletter.inbound.reasons import BLOCKED, HELD, NO_HANDLER, reason_of
 from fediletter.services import Services
 from storage import received
@@ -25,10 +29,10 @@ from storage.ids import ReceivedId
 from storage.store import Tx
 
 LOOK_AGAIN = "Delete, unproven"  # No type that a document could have: it would be one of two.
-_TRIES = 8
+_LONGEST_WAIT = timedelta(hours=12)
 _log = logging.getLogger("fediletter.inbox")
 
-Handler: TypeAlias = Callable[[Services, VerifiedActivity], Awaitable[Apply]]
+Handler: TypeAlias = Callable[[Services, VerifiedActivity, Fetcher], Awaitable[Apply]]
 
 _HANDLERS: dict[str, Handler] = {
     "Follow": follow.follow,
@@ -55,21 +59,22 @@ async def process(services: Services, received_id: ReceivedId) -> None:
     except NotThere:
         return
     handler = _HANDLERS.get(row.type)
+    budget = Budget(FETCHES - row.attempts)
     try:
         if handler is None:
             await _finish(services, received_id, "ignored", NO_HANDLER)
             return
         activity = reopen(row.signer, row.body)
-        apply = await handler(services, activity)
+        apply = await handler(services, activity, await fetcher_of(services, budget))
         await services.store.write(_apply, apply, activity, received_id)
     except TryFetchLater as late:
         # Accepted is accepted: it waits until the other server answers (RE-8).
-        await _again(services, row, reason_of(late))
+        await _again(services, row, budget, reason_of(late))
     except FederationError as wrong:
         await _finish(services, received_id, "failed", reason_of(wrong))
     except Exception as unexpected:  # noqa: BLE001 (the edge of a worker)
         _log.exception("an activity could not be applied", extra={"received": received_id})
-        await _again(services, row, reason_of(unexpected))
+        await _again(services, row, budget, reason_of(unexpected))
 
 
 def _apply(tx: Tx, apply: Apply, activity: VerifiedActivity, received_id: ReceivedId) -> None:
@@ -81,12 +86,13 @@ def _apply(tx: Tx, apply: Apply, activity: VerifiedActivity, received_id: Receiv
     received.finish(tx, received_id, state=state, reason=reason)
 
 
-async def _again(services: Services, row: received.Received, reason: str) -> None:
-    if row.attempts + 1 >= _TRIES:
+async def _again(services: Services, row: received.Received, budget: Budget, reason: str) -> None:
+    attempts = max(FETCHES - budget.left, row.attempts + 1)
+    if attempts >= FETCHES:
         await _finish(services, row.id, "failed", reason)
         return
-    at = services.clock.now() + timedelta(seconds=10 * 4**row.attempts)
-    await services.store.write(received.later, row.id, at=at, reason=reason)
+    at = services.clock.now() + min(timedelta(seconds=10 * 4**row.attempts), _LONGEST_WAIT)
+    await services.store.write(received.later, row.id, attempts=attempts, at=at, reason=reason)
 
 
 async def _finish(services: Services, received_id: ReceivedId, state: str, reason: str) -> None:

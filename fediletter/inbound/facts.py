@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from federation.actors import RemoteActor
-from fediletter.inbound.keys import fetcher_of, snapshot_of
+from federation.fetch import Fetcher
+from fediletter.inbound.keys import snapshot_of
 from fediletter.links import Links
 from fediletter.services import Services
 from storage.errors import NotThere
@@ -25,17 +26,18 @@ def ignore(reason: str) -> Apply:
     return lambda _tx: reason
 
 
-async def actor_now(services: Services, actor_id: str) -> RemoteActor | None:
+async def actor_now(services: Services, actor_id: str, fetcher: Fetcher) -> RemoteActor | None:
     """The actor's document, if what is kept is missing or old; None if that is fresh enough.
+
+    Of an account that was deleted here nothing is asked.
 
     Raises:
         FetchFailed: It is missing and cannot be had.
     """
     now = services.clock.now()
     kept = await services.store.read(find_actor, actor_id)
-    if kept is not None and kept.deleted_at is None and now - kept.fetched_at < _FRESH:
+    if kept is not None and (kept.deleted_at is not None or now - kept.fetched_at < _FRESH):
         return None
-    fetcher = await fetcher_of(services)
     return await fetcher.actor(actor_id, now=now)
 
 

@@ -6,6 +6,7 @@ Sources: federation.md 9.2, R11, 13.3; security.md IN-28 to IN-30, L-30, L-31.
 import secrets
 from datetime import datetime
 
+from federation.fetch import Fetcher
 from federation.inbox import VerifiedActivity
 from federation.origins import host_of, parent_domain
 from fediletter.inbound.answering import answer_in_person
@@ -28,12 +29,12 @@ from storage.received import is_buried
 from storage.store import Tx
 
 
-async def follow(services: Services, activity: VerifiedActivity) -> Apply:
+async def follow(services: Services, activity: VerifiedActivity, fetcher: Fetcher) -> Apply:
     """Keep the follower and accept; a repeated Follow is accepted again under its new id."""
     target = await services.keyring.by_uri(activity.object_id)
     if target is None:
         return ignore("follows nobody of ours")
-    fetched = await actor_now(services, activity.actor)
+    fetched = await actor_now(services, activity.actor, fetcher)
     links = services.links
     now = services.clock.now()
     token = secrets.token_urlsafe(16)
@@ -88,7 +89,7 @@ def _is_too_many(tx: Tx, host: str, *, now: datetime) -> bool:
     return new_hosts_below(tx, host, parent, now=now) >= NEW_HOSTS_PER_PARENT_DAY
 
 
-async def block(services: Services, activity: VerifiedActivity) -> Apply:
+async def block(services: Services, activity: VerifiedActivity, _: Fetcher) -> Apply:
     """Somebody blocks us: they are no follower any more, and their own inbox is closed to us."""
     target = await services.keyring.by_uri(activity.object_id)
     if target is None:

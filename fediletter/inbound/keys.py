@@ -20,9 +20,10 @@ from federation.errors import (
     FederationError,
     NotProven,
     NotTheActor,
+    TooManyFetches,
     TryFetchLater,
 )
-from federation.fetch import Fetcher
+from federation.fetch import Budget, Fetcher
 from federation.inbox import Claim, VerifiedActivity, verify, verify_proof
 from federation.keys import KnownKey, public_key
 from federation.origins import same_origin
@@ -78,8 +79,13 @@ class KeyLookup:
         """The store has another by now."""
         self._at_hand.pop(kept.uri, None)
 
-    async def prove(self, claim: Claim, *, now: datetime) -> VerifiedActivity:
+    async def prove(self, claim: Claim, budget: Budget, *, now: datetime) -> VerifiedActivity:
         """Verify a claim with the key that is kept, or fetched now.
+
+        Args:
+            claim: As examined.
+            budget: What may be fetched for it.
+            now: The time.
 
         Raises:
             NotProven: No key of the claimed id made the signature.
@@ -88,7 +94,7 @@ class KeyLookup:
         """
         kept = await self._services.store.read(find_key, claim.key_id)
         if kept is None:
-            return verify(claim, await self._fetched(claim.key_id, now=now))
+            return verify(claim, await self._fetched(claim.key_id, budget, now=now))
         try:
             known = _known(kept)
             activity = verify(claim, known)
@@ -96,12 +102,12 @@ class KeyLookup:
             # Somebody of the same host may list another's key as its own.
             if not same_origin(kept.owner, claim.actor):
                 raise
-            newer = await self._newer(kept, now=now)
+            newer = await self._newer(kept, budget, now=now)
             if newer is None:
                 raise
             return verify(claim, newer)
         except NotProven:
-            newer = await self._newer(kept, now=now)
+            newer = await self._newer(kept, budget, now=now)
             if newer is None:
                 raise
             return verify(claim, newer)
@@ -120,12 +126,12 @@ class KeyLookup:
             return kept.owner
         if kept is not None and not self._may_refresh(kept, now):
             raise NotProven("the signature is not of this key")
-        key = await self._fetched(signature.key_id, now=now)
+        key = await self._fetched(signature.key_id, Budget(), now=now)
         if not signature.is_by(key.key):
             raise NotProven("the signature is not of this key")
         return key.owner
 
-    async def prove_made(self, claim: Claim, *, now: datetime) -> VerifiedActivity:
+    async def prove_made(self, claim: Claim, budget: Budget, *, now: datetime) -> VerifiedActivity:
         """Verify by the proof that the actor put into the activity itself (federation.md 8.2).
 
         Raises:
@@ -142,36 +148,40 @@ class KeyLookup:
             except NotProven:
                 if not self._may_refresh(kept, now):
                     raise
-        return verify_proof(claim, proof, await self._fetched(proof.key_id, now=now))
+        return verify_proof(claim, proof, await self._fetched(proof.key_id, budget, now=now))
 
-    async def whereabouts(self, actor_id: str, *, now: datetime) -> Whereabouts:
+    async def whereabouts(self, actor_id: str, budget: Budget, *, now: datetime) -> Whereabouts:
         """What an actor's own id says: it is gone (410, a tombstone), missing (404), or there.
 
         Asked once within L-10, for whoever could not prove a Delete.
+
+        Raises:
+            TooManyFetches: The budget does not reach for it.
         """
         seen = self._seen.get(actor_id)
         if seen is not None and now - seen[0] < NEGATIVE_KEY_CACHE:
             return seen[1]
-        found = await where_is(self._services, actor_id, now=now)
+        fetcher = await fetcher_of(self._services, budget)
+        found = await where_is(fetcher, actor_id, now=now)
         self._remember(self._seen, actor_id, (now, found), NEGATIVE_KEYS)
         return found
 
-    async def _newer(self, kept: KeptKey, *, now: datetime) -> KnownKey | None:
+    async def _newer(self, kept: KeptKey, budget: Budget, *, now: datetime) -> KnownKey | None:
         """What the key may be by now; None if it was looked at lately and is the same (L-11)."""
         if kept.uri in self._under_way or self._may_refresh(kept, now):
-            return await self._fetched(kept.uri, now=now)
+            return await self._fetched(kept.uri, budget, now=now)
         found = await self._services.store.read(find_key, kept.uri)
         if found is None or (found.public, found.owner) == (kept.public, kept.owner):
             return None
         return _known(found)
 
-    async def _fetched(self, key_id: str, *, now: datetime) -> KnownKey:
+    async def _fetched(self, key_id: str, budget: Budget, *, now: datetime) -> KnownKey:
         failure = self._failures.get(key_id)
         if failure is not None and now - failure[0] < NEGATIVE_KEY_CACHE:
             raise failure[1](failure[2])
         task = self._under_way.get(key_id)
         if task is None:
-            task = asyncio.create_task(self._fetch(key_id, now=now))
+            task = asyncio.create_task(self._fetch(key_id, budget, now=now))
             self._under_way[key_id] = task
             task.add_done_callback(lambda done: self._landed(key_id, done))
         return await asyncio.shield(task)
@@ -181,20 +191,24 @@ class KeyLookup:
         if not task.cancelled():
             task.exception()  # Whoever waited has it; perhaps nobody waits any more.
 
-    async def _fetch(self, key_id: str, *, now: datetime) -> KnownKey:
-        fetcher = await fetcher_of(self._services)
-        self._remember(self._refreshed, key_id, now, NEGATIVE_KEYS)
+    async def _fetch(self, key_id: str, budget: Budget, *, now: datetime) -> KnownKey:
+        fetcher = await fetcher_of(self._services, budget)
+        is_whole = budget == Budget()
         try:
             key, actor = await fetcher.key(key_id, now=now)
+            if await self._services.store.write(keep_actor, snapshot_of(actor), now=now) is None:
+                raise NotProven("the account was deleted")  # Though it is served (IN-21).
         except TryFetchLater as wrong:
             self._fail(key_id, TryFetchLater, wrong.detail, now)
             raise
         except FederationError as wrong:
             detail = f"no key: {wrong.detail}"
-            self._fail(key_id, NotProven, detail, now)
+            # What others used up says nothing of this key: its own activities may still prove it.
+            if is_whole or not isinstance(wrong, TooManyFetches):
+                self._fail(key_id, NotProven, detail, now)
             raise NotProven(detail) from wrong
         self._failures.pop(key_id, None)
-        await self._services.store.write(keep_actor, snapshot_of(actor), now=now)
+        self._remember(self._refreshed, key_id, now, NEGATIVE_KEYS)
         self._met += 1
         if self._met % _TIDY_EVERY == 0:
             await self._services.store.write(forget_strangers, most=STRANGERS)
@@ -215,10 +229,10 @@ class KeyLookup:
             memory.popitem(last=False)
 
 
-async def fetcher_of(services: Services) -> Fetcher:
+async def fetcher_of(services: Services, budget: Budget) -> Fetcher:
     """Fetches as our instance actor."""
     instance = await services.keyring.instance()
-    return Fetcher(services.network, instance.rsa)
+    return Fetcher(services.network, instance.rsa, budget)
 
 
 def snapshot_of(actor: RemoteActor) -> ActorSnapshot:
@@ -240,13 +254,18 @@ def snapshot_of(actor: RemoteActor) -> ActorSnapshot:
     )
 
 
-async def where_is(services: Services, actor_id: str, *, now: datetime) -> Whereabouts:
-    """What an actor's own id says now; an answer that says nothing means that it is there."""
-    fetcher = await fetcher_of(services)
+async def where_is(fetcher: Fetcher, actor_id: str, *, now: datetime) -> Whereabouts:
+    """What an actor's own id says now; an answer that says nothing means that it is there.
+
+    Raises:
+        TooManyFetches: The budget does not reach for it.
+    """
     try:
         await fetcher.actor(actor_id, now=now)
     except DocumentGone as gone:
         return "gone" if gone.proven else "missing"
+    except TooManyFetches:
+        raise
     except FederationError:
         return "there"
     return "there"

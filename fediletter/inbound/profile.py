@@ -7,11 +7,12 @@ from datetime import datetime
 
 from federation.actors import ACTOR_TYPES
 from federation.errors import DocumentGone
+from federation.fetch import Fetcher
 from federation.inbox import VerifiedActivity
 from federation.origins import same_origin
 from federation.reading import id_of, ids_of, only, text_of, types_of
 from fediletter.inbound.facts import Apply, ignore
-from fediletter.inbound.keys import fetcher_of, snapshot_of
+from fediletter.inbound.keys import snapshot_of
 from fediletter.inbound.reply import edit
 from fediletter.limits import MOVE_REST
 from fediletter.newsletter.html import plain_text
@@ -24,20 +25,22 @@ from storage.store import Tx
 _LONGEST_COMMENT = 5000
 
 
-async def update(services: Services, activity: VerifiedActivity) -> Apply:
+async def update(services: Services, activity: VerifiedActivity, fetcher: Fetcher) -> Apply:
     """An actor's new profile, or an author's edited answer."""
     document = only(activity.document.get("object"))
     target = id_of(document)
     if target is None or not same_origin(target, activity.actor):
         return ignore("updates what is not at the actor's own host")
     if isinstance(document, dict) and not ACTOR_TYPES & set(types_of(document)):
-        return await edit(services, activity, document)
+        return await edit(services, activity, fetcher, document)
     if target != activity.actor:
         return ignore("updates another actor")
     now = services.clock.now()
-    if await services.store.read(find_actor, activity.actor) is None:
+    known = await services.store.read(find_actor, activity.actor)
+    if known is None:
         return ignore("an actor that we never met")
-    fetcher = await fetcher_of(services)
+    if known.deleted_at is not None:
+        return ignore("the actor is gone")
     try:
         # Asked for at its own id, so that an old Update cannot bring back an old key.
         actor = await fetcher.actor(activity.actor, now=now)
@@ -51,7 +54,7 @@ async def update(services: Services, activity: VerifiedActivity) -> Apply:
     return apply
 
 
-async def move(services: Services, activity: VerifiedActivity) -> Apply:
+async def move(services: Services, activity: VerifiedActivity, fetcher: Fetcher) -> Apply:
     """A follower moves: noted, nothing else; the new account follows by itself (IN-31).
 
     Who follows nothing of ours makes us ask nobody; the target must name the origin itself, now.
@@ -64,7 +67,6 @@ async def move(services: Services, activity: VerifiedActivity) -> Apply:
     wrong = await services.store.read(_why_no_move, origin, now=now)
     if wrong is not None:
         return ignore(wrong)
-    fetcher = await fetcher_of(services)
     try:
         found = await fetcher.actor(target, now=now)
     except DocumentGone:
@@ -92,7 +94,7 @@ def _why_no_move(tx: Tx, origin: str, *, now: datetime) -> str | None:
     return None
 
 
-async def flag(services: Services, activity: VerifiedActivity) -> Apply:
+async def flag(services: Services, activity: VerifiedActivity, _: Fetcher) -> Apply:
     """A report about us: kept for the founders."""
     now = services.clock.now()
     objects = ids_of(activity.document.get("object"))[:50]

@@ -5,6 +5,7 @@ Sources: FEP-044f; federation.md 9.9; vector I16.
 
 import secrets
 
+from federation.fetch import Fetcher
 from federation.inbox import VerifiedActivity
 from federation.origins import same_origin
 from federation.reading import id_of
@@ -19,7 +20,7 @@ from storage.received import is_buried
 from storage.store import Tx
 
 
-async def quote_request(services: Services, activity: VerifiedActivity) -> Apply:
+async def quote_request(services: Services, activity: VerifiedActivity, fetcher: Fetcher) -> Apply:
     """Agree to the quote of a public post; refuse any other."""
     links = services.links
     target, quoting = activity.object_id, id_of(activity.document.get("instrument"))
@@ -27,7 +28,7 @@ async def quote_request(services: Services, activity: VerifiedActivity) -> Apply
         return ignore("is about nothing of ours")
     if quoting is None or not same_origin(quoting, activity.actor):
         return ignore("the quoting post is not at the actor's own host")
-    fetched = await actor_now(services, activity.actor)
+    fetched = await actor_now(services, activity.actor, fetcher)
     own = await services.keyring.newsletter()
     now = services.clock.now()
     token, public_id = secrets.token_urlsafe(16), secrets.token_hex(10)

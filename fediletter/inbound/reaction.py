@@ -3,6 +3,7 @@
 Sources: federation.md 9.2, 9.7; security.md IN-26; FEP-c0e0.
 """
 
+from federation.fetch import Fetcher
 from federation.inbox import VerifiedActivity
 from federation.reading import id_of, text_of
 from fediletter.inbound.facts import Apply, actor_now, ignore, our_post, require_row
@@ -12,25 +13,29 @@ from storage.received import is_buried
 from storage.store import Tx
 
 
-async def like(services: Services, activity: VerifiedActivity) -> Apply:
+async def like(services: Services, activity: VerifiedActivity, fetcher: Fetcher) -> Apply:
     """A like of a post of ours, perhaps with an emoji."""
     emoji = text_of(activity.document, "content", longest=32) or None
-    return await _react(services, activity, "like", emoji)
+    return await _react(services, activity, fetcher, "like", emoji)
 
 
-async def announce(services: Services, activity: VerifiedActivity) -> Apply:
+async def announce(services: Services, activity: VerifiedActivity, fetcher: Fetcher) -> Apply:
     """A boost of a public post of ours; anything else is never fetched or shown (IN-26)."""
-    return await _react(services, activity, "announce", None)
+    return await _react(services, activity, fetcher, "announce", None)
 
 
 async def _react(
-    services: Services, activity: VerifiedActivity, kind: str, emoji: str | None
+    services: Services,
+    activity: VerifiedActivity,
+    fetcher: Fetcher,
+    kind: str,
+    emoji: str | None,
 ) -> Apply:
     links = services.links
     target = id_of(activity.document.get("object"))
     if target is None or not target.startswith(links.base + "/"):
         return ignore("is about nothing of ours")
-    fetched = await actor_now(services, activity.actor)
+    fetched = await actor_now(services, activity.actor, fetcher)
     now = services.clock.now()
 
     def apply(tx: Tx) -> str | None:

@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Literal, TypeAlias
 
 from federation.errors import FederationError, NotTheActor, TryFetchLater
+from federation.fetch import FETCHES, Budget
 from federation.inbox import Claim, InboxRequest, VerifiedActivity, examine
 from federation.origins import host_of
 from federation.signatures import cavage, rfc9421
@@ -65,6 +66,7 @@ class _Proven:
     activity: VerifiedActivity
     whose: frozenset[tuple[str, str]]  # Its actor and its signer, with their hosts.
     key: KeptKey | None  # That was at hand; None: it was looked up just now.
+    fetches: int  # That this took.
     is_wanted: bool  # Else nothing is kept of it; but whoever speaks lives.
 
 
@@ -110,17 +112,18 @@ class Receiver:
         if claim.is_about_itself and not await self._is_known(claim.actor):
             self._callers.give_back(caller)
             return  # Nothing of theirs is here; the key is gone as well (IN-22).
+        budget = Budget()
         known = self._keys.at_hand(claim)
-        if known is not None and await self._take(known[0], claim, known[1], caller, owner):
+        if known is not None and await self._take(known[0], claim, known[1], budget, caller, owner):
             return
         if await self._services.store.read(blocked_among, _whose(claim)):
             raise Blocked
         try:
-            activity = await self._prove(claim, now=now)
+            activity = await self._prove(claim, budget, now=now)
         except TryFetchLater:
             raise
         except FederationError:
-            if claim.is_self_delete and await self._farewell(claim, now=now):
+            if claim.is_self_delete and await self._farewell(claim, budget, now=now):
                 return
             raise
         if activity is None:
@@ -128,15 +131,17 @@ class Receiver:
             self._callers.give_back(caller)
             _log.info("an activity signed by another actor was ignored")
             return
-        await self._take(activity, claim, None, caller, owner)
+        await self._take(activity, claim, None, budget, caller, owner)
 
-    async def _prove(self, claim: Claim, *, now: datetime) -> VerifiedActivity | None:
+    async def _prove(
+        self, claim: Claim, budget: Budget, *, now: datetime
+    ) -> VerifiedActivity | None:
         try:
-            return await self._keys.prove(claim, now=now)
+            return await self._keys.prove(claim, budget, now=now)
         except NotTheActor:
             pass
         try:
-            return await self._keys.prove_made(claim, now=now)
+            return await self._keys.prove_made(claim, budget, now=now)
         except TryFetchLater:
             raise
         except FederationError:
@@ -147,6 +152,7 @@ class Receiver:
         activity: VerifiedActivity,
         claim: Claim,
         key: KeptKey | None,
+        budget: Budget,
         caller: str,
         owner: str | None,
     ) -> bool:
@@ -158,7 +164,8 @@ class Receiver:
             raise TooOften("too many requests of one host", wait)
         astray = activity.type == "Follow" and owner not in (None, activity.object_id)
         is_wanted = activity.type in HANDLED and not astray
-        fate = await self._proven.add(_Proven(activity, _whose(claim), key, is_wanted))
+        fetches = FETCHES - budget.left
+        fate = await self._proven.add(_Proven(activity, _whose(claim), key, fetches, is_wanted))
         if fate == "taken":
             return True
         self._callers.hit(caller, at=moment)
@@ -194,12 +201,12 @@ class Receiver:
         found = await self._services.store.read(find_actor, actor_id)
         return found is not None and found.deleted_at is None
 
-    async def _farewell(self, claim: Claim, *, now: datetime) -> bool:
+    async def _farewell(self, claim: Claim, budget: Budget, *, now: datetime) -> bool:
         """An actor we know says that it is gone, and no key can prove it (IN-24).
 
         Its own id decides: 410 is proof; at 404 we look again a day later; otherwise it is there.
         """
-        found = await self._keys.whereabouts(claim.actor, now=now)
+        found = await self._keys.whereabouts(claim.actor, budget, now=now)
         if found == "there":
             return False
         is_gone = found == "gone"
@@ -210,6 +217,7 @@ class Receiver:
             activity_uri=f"urn:gone:{mark}",
             type=claim.type if is_gone else LOOK_AGAIN,
             body=claim.body,
+            attempts=FETCHES - budget.left,
             not_before=now if is_gone else now + _UNTIL_ANOTHER_LOOK,
         )
         await self._services.store.write(received.keep, [arrival], now=now)
@@ -231,6 +239,7 @@ class Receiver:
                     one.activity.activity_id,
                     one.activity.type,
                     one.activity.body,
+                    one.fetches,
                 )
                 for one in taken
                 if one.is_wanted

@@ -3,6 +3,7 @@
 Sources: federation.md 9.2, 9.4; security.md IN-21 to IN-24, IN-27.
 """
 
+from federation.fetch import Fetcher
 from federation.inbox import VerifiedActivity
 from federation.origins import same_origin
 from federation.reading import id_of, only, types_of
@@ -21,7 +22,7 @@ from storage.store import Tx
 _KINDS = {"Like": "like", "EmojiReact": "like", "Announce": "announce"}
 
 
-async def undo(services: Services, activity: VerifiedActivity) -> Apply:
+async def undo(services: Services, activity: VerifiedActivity, _: Fetcher) -> Apply:
     """Take back a Follow, a like, a boost or a Block of the same actor."""
     inner = only(activity.document.get("object"))
     inner_id = id_of(inner)
@@ -61,15 +62,15 @@ async def undo(services: Services, activity: VerifiedActivity) -> Apply:
     return apply
 
 
-async def look_again(services: Services, activity: VerifiedActivity) -> Apply:
+async def look_again(services: Services, activity: VerifiedActivity, fetcher: Fetcher) -> Apply:
     """A day ago an actor's own id was not found: only what it says now is proof (IN-24)."""
-    found = await where_is(services, activity.actor, now=services.clock.now())
+    found = await where_is(fetcher, activity.actor, now=services.clock.now())
     if found != "gone":
         return ignore("its server does not say that this account is gone for good")
-    return await delete(services, activity)
+    return await delete(services, activity, fetcher)
 
 
-async def delete(services: Services, activity: VerifiedActivity) -> Apply:
+async def delete(services: Services, activity: VerifiedActivity, _: Fetcher) -> Apply:
     """An author deletes a reply, or an actor itself with all it said."""
     target = activity.object_id
     now = services.clock.now()

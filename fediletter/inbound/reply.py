@@ -11,6 +11,7 @@ import logging
 from datetime import datetime
 from typing import Any
 
+from federation.fetch import Fetcher
 from federation.inbox import VerifiedActivity
 from federation.origins import same_origin
 from federation.reading import (
@@ -67,7 +68,7 @@ _KINDS = frozenset({"Note", "Article", "Page", "Question", "Image", "Video", "Au
 _log = logging.getLogger("fediletter.inbound")
 
 
-async def create(services: Services, activity: VerifiedActivity) -> Apply:
+async def create(services: Services, activity: VerifiedActivity, fetcher: Fetcher) -> Apply:
     """Count a vote, or keep an answer, which is shown when a founder approves it, or a mention."""
     ballot = ballot_of(activity, services.links)
     if ballot is not None:
@@ -77,7 +78,7 @@ async def create(services: Services, activity: VerifiedActivity) -> Apply:
     if wrong is not None:
         return ignore(wrong)
     assert isinstance(note, dict)  # noqa: S101 (just looked at)
-    fetched = await actor_now(services, activity.actor)
+    fetched = await actor_now(services, activity.actor, fetcher)
     now = services.clock.now()
     content = await content_of(note)
     named = await _names_us(services, note)
@@ -188,7 +189,9 @@ def published_of(note: dict[str, Any], now: datetime) -> datetime:
     return min(date_of(note.get("published")) or now, now)
 
 
-async def edit(services: Services, activity: VerifiedActivity, note: dict[str, Any]) -> Apply:
+async def edit(
+    services: Services, activity: VerifiedActivity, fetcher: Fetcher, note: dict[str, Any]
+) -> Apply:
     """An Update of a kept answer by its author; of an unknown one it is a Create."""
     wrong = _why_not(note, activity.actor)
     if wrong is not None:
@@ -196,7 +199,7 @@ async def edit(services: Services, activity: VerifiedActivity, note: dict[str, A
     uri = id_of(note)
     now = services.clock.now()
     content = await content_of(note)
-    as_new = await create(services, activity)
+    as_new = await create(services, activity, fetcher)
 
     def apply(tx: Tx) -> str | None:
         found = reply_by_uri(tx, uri or "")

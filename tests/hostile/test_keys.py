@@ -1,17 +1,20 @@
 """Whose key it is, and what finding it may cost: IN-9 to IN-12, IN-35, FE-17."""
 
 import asyncio
+import itertools
 import json
 import threading
 
 import pytest
-import sqlalchemy
+import sqlalchemy as sa
+from starlette.responses import JSONResponse, Response
 
 from federation.actors import actor_from
 from fediletter.inbound.keys import snapshot_of
 from storage.blocks import block
 from storage.peers import keep_actor
-from tests.federation.peer import OTHER_RSA, Peer
+from storage.schema import received
+from tests.federation.peer import OTHER_RSA, RSA, TYPE, Peer
 from tests.shop import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -72,6 +75,178 @@ async def test_a_key_at_our_own_host_is_never_asked_for(siege):
     await siege.refused(siege.send(ours, siege.follow(ours)), 401)
 
     assert len(siege.connected) == connected
+
+
+class Turns:
+    """Answers one after the other; the last one again and again."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    async def __call__(self, scope, receive, send):
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        await answer(scope, receive, send)
+
+
+def detour(siege, place: str, document: dict, *before: Response) -> int:
+    """Show a document behind three redirects and other answers; how many requests that costs."""
+    hops = [place, *(f"{place}/hop/{number}" for number in range(3))]
+    for here, there in itertools.pairwise(hops):
+        siege.documents[here] = Response(status_code=302, headers={"Location": there})
+    shown = JSONResponse(document, headers={"Content-Type": TYPE})
+    siege.documents[hops[-1]] = Turns(*before, shown)
+    return 4 + len(before)
+
+
+def with_own_key(siege, ana: Peer, name: str) -> dict:
+    """The actor's document, listing a key that has an address of its own."""
+    key = {"id": f"{ana.id}/{name}", "owner": ana.id, "publicKeyPem": RSA.public.text}
+    return siege.document(ana) | {"publicKey": key}
+
+
+@pytest.mark.rule("FE-15")
+@pytest.mark.rule("L-43")
+@pytest.mark.parametrize("cost", [10, 11])
+async def test_a_key_and_its_owner_cost_ten_requests_together_and_not_one_more(siege, cost):
+    ana, no = siege.somebody(), Response(status_code=401)
+    document = with_own_key(siege, ana, "key")
+    spent = detour(siege, f"{ana.id}/key", document["publicKey"], no)
+    spent += detour(siege, ana.id, document, no)
+    assert spent == 10
+    if cost == 11:
+        first = siege.documents[ana.id]
+        siege.documents[ana.id] = Turns(no, first)
+    siege.fetched.clear()
+    body = json.dumps(siege.follow(ana)).encode()
+    headers = siege.headers(ana, body)
+    headers["signature"] = headers["signature"].replace("#main-key", "/key")
+
+    if cost == 11:
+        await siege.refused(siege.post(headers, body), 401)
+    else:
+        assert (await siege.post(headers, body)).status_code == 202
+        assert await siege.follows(ana)
+    assert len(siege.fetched) == 10
+
+
+@pytest.mark.rule("FE-15")
+@pytest.mark.rule("L-43")
+@pytest.mark.parametrize("cost", [10, 11])
+async def test_what_its_key_cost_is_not_left_for_what_an_activity_needs_later(siege, cost):
+    ana, no = siege.somebody(), Response(status_code=401)
+    assert (await siege.send(ana, siege.follow(ana))).status_code == 202
+    assert await siege.follows(ana)
+    document = with_own_key(siege, ana, "newer") | {"name": "Ana nouvelle"}
+    spent = detour(siege, f"{ana.id}/newer", document["publicKey"], no)
+    later = detour(siege, ana.id, document, *[no] * (cost - 10))
+    way = siege.documents[ana.id]
+    siege.documents[ana.id] = Turns(JSONResponse(document, headers={"Content-Type": TYPE}), way)
+    assert spent + 1 + later == cost
+    siege.fetched.clear()
+    before = set(await siege.effects())
+    update = siege.activity(ana, "Update", document)
+    body = json.dumps(update).encode()
+    headers = siege.headers(ana, body)
+    headers["signature"] = headers["signature"].replace("#main-key", "/newer")
+
+    assert (await siege.post(headers, body)).status_code == 202
+
+    told = ("done", None)
+    if cost == 11:
+        told = ("failed", "what was fetched cannot be used: too many requests for one thing")
+    assert await siege.outcome(update) == told
+    assert len(siege.fetched) == 10
+    assert set(await siege.effects()) == before, "no more than the account's own row"
+
+
+@pytest.mark.rule("FE-15")
+@pytest.mark.rule("L-43")
+async def test_a_server_that_is_away_is_asked_ten_times_in_all_for_one_activity(siege):
+    ana = siege.somebody()
+    assert (await siege.send(ana, siege.follow(ana))).status_code == 202
+    await siege.settled()
+    siege.show(ana.id, {}, status=503)
+    update = siege.activity(ana, "Update", siege.document(ana))
+    assert (await siege.send(ana, update)).status_code == 202
+    await siege.settled()
+    assert await siege.outcome(update) == ("waiting", "no answer at present: answered 503")
+    mine = sa.update(received).where(received.c.activity_uri == update["id"])
+    siege.fetched.clear()
+
+    for attempts in (8, 9):
+        again = mine.values(attempts=attempts, not_before=0)
+        await siege.shop.services.store.write(lambda tx, again=again: tx.execute(again))
+        await siege.settled()
+
+    assert len(siege.fetched) == 2
+    assert (await siege.outcome(update))[0] == "failed"
+
+
+@pytest.mark.rule("IN-9")
+@pytest.mark.rule("IN-21")
+@pytest.mark.rule("L-10")
+async def test_the_key_of_a_deleted_account_is_asked_for_once_though_it_is_served(siege):
+    ana = siege.somebody()
+    assert (await siege.send(ana, siege.follow(ana))).status_code == 202
+    assert await siege.follows(ana)
+    assert (await siege.send(ana, siege.activity(ana, "Delete", ana.id))).status_code == 202
+    assert not await siege.follows(ana)
+    siege.fetched.clear()
+
+    for _ in range(3):
+        await siege.refused(siege.send(ana, siege.follow(ana)), 401)
+    answer = siege.activity(ana, "Create", siege.note(ana, await siege.letter()))
+    await siege.refused(siege.send(ana, answer), 401)
+
+    assert siege.fetched == [ana.id]
+    assert RSA.public.text not in str([line for line in await siege.state() if ana.id in line]), (
+        "neither words nor keys of it come back"
+    )
+
+
+@pytest.mark.rule("IN-10")
+@pytest.mark.parametrize("listed", ["one", "many"])
+async def test_an_owner_may_list_a_key_by_its_address_alone(siege, listed):
+    ana = siege.somebody()
+    document = with_own_key(siege, ana, "key")
+    siege.show(f"{ana.id}/key", document["publicKey"])
+    links = f"{ana.id}/key" if listed == "one" else [f"{ana.id}/older", f"{ana.id}/key"]
+    siege.show(ana.id, document | {"publicKey": links})
+    siege.fetched.clear()
+    for _ in range(2):
+        body = json.dumps(siege.follow(ana)).encode()
+        headers = siege.headers(ana, body)
+        headers["signature"] = headers["signature"].replace("#main-key", "/key")
+        assert (await siege.post(headers, body)).status_code == 202
+
+    assert await siege.follows(ana)
+    assert siege.fetched == [f"{ana.id}/key", ana.id], "then it is kept"
+
+
+@pytest.mark.rule("IN-10")
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"id": "{ana}/other"},
+        {"owner": "{ana}-else"},
+        {"owner": "http://b.peer.example/users/x"},
+        {"publicKeyPem": None},
+        {"listed": "{ana}/other"},
+    ],
+    ids=["id", "owner", "host", "no key", "not listed"],
+)
+async def test_a_key_that_is_listed_by_its_address_must_be_what_is_there(siege, wrong):
+    ana = siege.somebody()
+    document = with_own_key(siege, ana, "key")
+    wrong = {name: value and value.replace("{ana}", ana.id) for name, value in wrong.items()}
+    listed = wrong.pop("listed", f"{ana.id}/key")
+    siege.show(f"{ana.id}/key", document["publicKey"] | wrong)
+    siege.show(ana.id, document | {"publicKey": listed})
+    body = json.dumps(siege.follow(ana)).encode()
+    headers = siege.headers(ana, body)
+    headers["signature"] = headers["signature"].replace("#main-key", "/key")
+
+    await siege.refused(siege.post(headers, body), 401)
 
 
 @pytest.mark.rule("IN-10")
@@ -186,7 +361,7 @@ async def test_what_comes_at_the_same_time_is_kept_by_one_statement(siege):
     await siege.settled()
     held = threading.Event()
     busy = store.submit(lambda _tx: held.wait(30))
-    sqlalchemy.event.listen(store.engine, "before_cursor_execute", note)
+    sa.event.listen(store.engine, "before_cursor_execute", note)
     try:
         sending = [asyncio.create_task(siege.send(ana, like)) for like in likes(20)]
         await until(lambda: len(siege.receiver._proven._waiting) == 19)
@@ -194,7 +369,7 @@ async def test_what_comes_at_the_same_time_is_kept_by_one_statement(siege):
         answers = await asyncio.gather(*sending)
     finally:
         held.set()
-        sqlalchemy.event.remove(store.engine, "before_cursor_execute", note)
+        sa.event.remove(store.engine, "before_cursor_execute", note)
 
     assert {answer.status_code for answer in answers} == {202}
     assert busy.result()

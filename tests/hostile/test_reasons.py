@@ -220,12 +220,12 @@ async def test_a_mistake_of_ours_is_tried_again_then_told_and_can_be_repaired(si
     letter, ana = await siege.letter(), siege.somebody()
     create = siege.activity(ana, "Create", siege.note(ana, letter))
 
-    async def broken(_services, _activity):
+    async def broken(_services, _activity, _fetcher):
         raise ZeroDivisionError
 
     whole = dispatch._HANDLERS["Create"]
     monkeypatch.setitem(dispatch._HANDLERS, "Create", broken)
-    monkeypatch.setattr(dispatch, "_TRIES", 1)
+    monkeypatch.setattr(dispatch, "FETCHES", 1)
     assert (await siege.send(ana, create)).status_code == 202
     assert await siege.outcome(create) == ("failed", "a mistake of ours: ZeroDivisionError")
     siege.errors.found.clear()  # It is logged: once, and wanted here.
