@@ -1,8 +1,11 @@
 """The whole database as text: what a refused request must leave as it was."""
 
+from datetime import UTC, datetime
+
 import sqlalchemy as sa
 
-from storage.schema import ask, delivery, lane, metadata
+from fediletter.outbound.polls import tell_tallies
+from storage.schema import ask, delivery, fan_out, lane, metadata, received
 from tests.shop import until
 
 # Counters of limits move with every request; that is what they are for.
@@ -19,11 +22,24 @@ def dump(tx) -> list[str]:
 
 
 async def settled(shop) -> None:
-    """Wait until nothing is on its way and no lane is held: what moves then, a request moved."""
+    """Wait until nothing is on its way and no lane is held: what moves then, a request moved.
+
+    What is told of votes every few seconds is told now.
+    """
 
     def is_quiet(tx) -> bool:
-        busy = sa.select(delivery.c.id).where(delivery.c.state.in_(("waiting", "started")))
-        held = sa.select(lane.c.id).where(lane.c.leased_by.is_not(None))
-        return not (tx.rows(busy) or tx.rows(held) or tx.rows(sa.select(ask.c.id)))
+        now = int(datetime.now(UTC).timestamp() * 1000)
+        under_way = (
+            sa.select(received.c.id).where(
+                received.c.state == "waiting", received.c.not_before <= now
+            ),
+            sa.select(delivery.c.id).where(delivery.c.state.in_(("waiting", "started"))),
+            sa.select(lane.c.id).where(lane.c.leased_by.is_not(None)),
+            sa.select(fan_out.c.id).where(fan_out.c.done_at.is_(None)),
+            sa.select(ask.c.id),
+        )
+        return not any(tx.row(query.limit(1)) for query in under_way)
 
+    await until(lambda: shop.services.store.read(is_quiet))
+    await tell_tallies(shop.services)
     await until(lambda: shop.services.store.read(is_quiet))

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from federation.keys import RsaPrivateKey
 from storage import conversations, followers
 from tests.federation.peer import OTHER_RSA, RSA, TYPE, Peer
-from tests.fediletter.dump import dump
+from tests.fediletter.dump import dump, settled
 from tests.shop import Shop, free_port, until
 
 PUBLIC = "https://www.w3.org/ns/activitystreams#Public"
@@ -102,9 +102,10 @@ async def follower_count(shop: Shop) -> int:
 
 async def unchanged(shop: Shop, sending) -> int:
     """The status of a request that must change nothing."""
+    await settled(shop)
     before = await shop.services.store.read(dump)
     status = (await sending).status_code
-    await asyncio.sleep(0.2)
+    await settled(shop)
     assert await shop.services.store.read(dump) == before
     return status
 
@@ -165,7 +166,7 @@ async def test_an_undo_by_somebody_else_leaves_the_follower(shop, world):
 
     await send(shop, bo, activity(bo, "Undo", follow))
     await send(shop, bo, activity(bo, "Undo", follow["id"], 2))
-    await asyncio.sleep(0.5)
+    await settled(shop)
 
     assert await follower_count(shop) == 1
 
@@ -175,10 +176,10 @@ async def test_an_undo_that_comes_before_its_follow_wins(shop, world):
     ana = world.peer("ana")
     follow = follow_shop(shop, ana)
     await send(shop, ana, activity(ana, "Undo", follow))
-    await asyncio.sleep(0.3)
+    await settled(shop)
 
     await send(shop, ana, follow)
-    await asyncio.sleep(0.5)
+    await settled(shop)
 
     assert await follower_count(shop) == 0
 
@@ -188,7 +189,6 @@ async def test_a_second_copy_is_accepted_and_changes_nothing(shop, world):
     ana = world.peer("ana")
     await send(shop, ana, follow_shop(shop, ana))
     await until(lambda: world.received)
-    await asyncio.sleep(0.3)
 
     assert await unchanged(shop, send(shop, ana, follow_shop(shop, ana))) == 202
 
@@ -224,7 +224,6 @@ async def test_an_activity_of_another_actor_is_202_without_effect(shop, world):
     ana, bo = world.peer("ana"), world.peer("bo")
     await send(shop, bo, follow_shop(shop, bo))
     await until(lambda: world.received)
-    await asyncio.sleep(0.3)
 
     assert await unchanged(shop, send(shop, bo, follow_shop(shop, ana))) == 202
 
@@ -337,7 +336,7 @@ async def test_nobody_writes_or_edits_in_anothers_name(shop, world):
     changed = note(ana, letter.object_id, content="forged", updated="2026-11-24T10:00:00Z")
     await send(shop, bo, activity(bo, "Update", changed))
     await send(shop, bo, activity(bo, "Delete", changed["id"]))
-    await asyncio.sleep(0.5)
+    await settled(shop)
 
     found = await waiting(shop)
     assert "Bravo" in found[0].content_html

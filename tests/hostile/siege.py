@@ -23,9 +23,9 @@ from federation.network import Network
 from federation.proofs import with_proof
 from fediletter.clock import Clock
 from fediletter.inbound.receive import Receiver
-from storage.schema import delivery, fan_out, follower, lane, received, remote_actor
+from storage.schema import follower, lane, received, remote_actor
 from tests.federation.peer import ED25519, RSA, TYPE, Peer
-from tests.fediletter.dump import dump
+from tests.fediletter.dump import dump, settled
 from tests.shop import Shop, free_port, running_shop, until
 
 PUBLIC = "https://www.w3.org/ns/activitystreams#Public"
@@ -168,22 +168,7 @@ class Siege:
     # What became of it -------------------------------------------------------------------------
     async def settled(self) -> None:
         """Wait until everything that was kept has been applied and answered."""
-
-        async def idle():
-            now = int(datetime.now(UTC).timestamp() * 1000)
-            queries = (
-                sa.select(received.c.id).where(
-                    received.c.state == "waiting", received.c.not_before <= now
-                ),
-                sa.select(delivery.c.id).where(delivery.c.state.in_(("waiting", "started"))),
-                sa.select(lane.c.id).where(lane.c.leased_by.is_not(None)),
-                sa.select(fan_out.c.id).where(fan_out.c.done_at.is_(None)),
-            )
-            return await self.shop.services.store.read(
-                lambda tx: not any(tx.row(query.limit(1)) for query in queries)
-            )
-
-        await until(idle)
+        await settled(self.shop)
 
     async def idle_lanes(self) -> None:
         """Wait until no lane is being drained."""
