@@ -117,6 +117,7 @@ def examine(request: InboxRequest, *, hosts: frozenset[str], now: datetime) -> C
     fields = _parameters(request)
     covered = (fields.get("headers") or _default_cover(fields)).lower().split()
     _check_cover(request, fields, covered, hosts, now)
+    # Fedify and others sign the path alone (V09); what of a query is signed must be as received.
     path, _, query = request.target.partition("?")
     targets = (request.target, path) if query else (request.target,)
     texts = tuple(_text(request, fields, covered, target) for target in targets)

@@ -118,11 +118,7 @@ def examine(
         now,
     )
     _check_cover(request, components, hosts)
-    texts = [
-        _text(request, components, member, scheme, target)
-        for scheme in schemes
-        for target in dict.fromkeys((request.target, request.target.partition("?")[0]))
-    ]
+    texts = [_text(request, components, member, scheme) for scheme in schemes]
     return MessageClaim(parameters["keyid"], signature, tuple(dict.fromkeys(texts)))
 
 
@@ -182,19 +178,17 @@ def _check_cover(request: InboxRequest, components: list[str], hosts: frozenset[
         check_content_digest(digest, request.body)
 
 
-def _text(
-    request: InboxRequest, components: list[str], member: str, scheme: str, target: str
-) -> bytes:
+def _text(request: InboxRequest, components: list[str], member: str, scheme: str) -> bytes:
     host = (request.header("host") or "").lower()
-    path, mark, query = target.partition("?")
+    path, mark, query = request.target.partition("?")
     derived: dict[str, Callable[[], str]] = {
         "@method": lambda: request.method,
-        "@target-uri": lambda: f"{scheme}://{host}{target}",
+        "@target-uri": lambda: f"{scheme}://{host}{request.target}",
         "@authority": lambda: host,
         "@scheme": lambda: scheme,
         "@path": lambda: path,
         "@query": lambda: mark + query or "?",
-        "@request-target": lambda: target,
+        "@request-target": lambda: request.target,
     }
     lines = []
     for name in components:

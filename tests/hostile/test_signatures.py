@@ -173,6 +173,38 @@ async def test_a_signature_for_another_host_or_inbox_is_401(siege, scheme):
     await siege.refused(siege.post(headers, body, inbox="/ap/shop/inbox"), 401)
 
 
+@pytest.mark.rule("IN-4")
+@pytest.mark.rule("V09")
+@pytest.mark.parametrize(
+    ("scheme", "signed", "asked", "good"),
+    [
+        ("cavage", "/ap/inbox?x=1", "/ap/inbox?x=1", True),
+        ("cavage", "/ap/inbox", "/ap/inbox?x=1", True),
+        ("cavage", "/ap/inbox?x=1", "/ap/inbox?x=2", False),
+        ("cavage", "/ap/inbox?x=1", "/ap/inbox", False),
+        ("cavage", "/ap/%69nbox", "/ap/inbox", False),
+        ("rfc9421", "/ap/inbox?x=1", "/ap/inbox?x=1", True),
+        ("rfc9421", "/ap/inbox", "/ap/inbox?x=1", False),
+        ("rfc9421", "/ap/inbox?x=1", "/ap/inbox?x=2", False),
+        ("rfc9421", "/ap/inbox?x=1", "/ap/inbox", False),
+    ],
+)
+async def test_a_query_is_as_signed_or_not_signed_at_all_by_the_draft(
+    siege, scheme, signed, asked, good
+):
+    ana = siege.somebody()
+    body = json.dumps(siege.follow(ana)).encode()
+    headers = siege.headers(ana, body, inbox=signed, scheme=scheme)
+
+    if good:
+        assert (await siege.post(headers, body, inbox=asked)).status_code == 202
+        assert await siege.follows(ana)
+    else:
+        # The genuine one first: of the other the key is known and nothing else is new.
+        assert (await siege.send(ana, siege.activity(ana, "View", ana.id))).status_code == 202
+        await siege.refused(siege.post(headers, body, inbox=asked), 401)
+
+
 @pytest.mark.rule("IN-5")
 @pytest.mark.parametrize("name", ["date", "digest", "signature", "content-type"])
 async def test_a_field_of_trust_that_stands_twice_is_400(siege, name):
