@@ -221,7 +221,7 @@ def wake_hosts(tx: Tx, hosts: Collection[str], *, now: datetime) -> None:
                 lane.c.last_error.is_distinct_from(BLOCKS_US),
             )
             .order_by(lane.c.id)
-            .with_for_update()
+            .with_for_update(key_share=True)
         )
         woken = [row[0] for row in tx.rows(resting)]
         if woken:
@@ -337,10 +337,15 @@ def sweep(tx: Tx, *, now: datetime) -> list[str]:
 
 
 def _locked(tx: Tx, lane_ids: Iterable[int]) -> list[LaneId]:
+    # Not their keys: whoever made an inbox in a lane holds its key until the end, and two of these
+    # would wait for each other.
     wanted = sorted(set(lane_ids))
     for chunk in chunks(wanted):
         tx.rows(
-            sa.select(lane.c.id).where(lane.c.id.in_(chunk)).order_by(lane.c.id).with_for_update()
+            sa.select(lane.c.id)
+            .where(lane.c.id.in_(chunk))
+            .order_by(lane.c.id)
+            .with_for_update(key_share=True)
         )
     return [LaneId(one) for one in wanted]
 

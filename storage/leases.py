@@ -144,7 +144,7 @@ def claim(
         .where(due, clear)
         .order_by(lane.c.urgent.desc(), lane.c.ready_at)
         .limit(limit)
-        .with_for_update(skip_locked=True)
+        .with_for_update(key_share=True, skip_locked=True)
         .cte("ready")
     )
     rows = tx.rows(
@@ -282,7 +282,7 @@ def _held(tx: Tx, reports: Sequence[Report]) -> dict[LaneId, int]:
             sa.select(lane.c.id, lane.c.term)
             .where(lane.c.id.in_(chunk), lane.c.leased_by.is_not(None))
             .order_by(lane.c.id)
-            .with_for_update()
+            .with_for_update(key_share=True)
         )
         held |= {LaneId(lane_id): term for lane_id, term in rows}
     return held
@@ -436,7 +436,10 @@ def free_lanes_of(tx: Tx, worker: WorkerId, *, uncertain_at: datetime, now: date
         How many lanes were freed.
     """
     rows = tx.rows(
-        sa.select(lane.c.id).where(lane.c.leased_by == worker).order_by(lane.c.id).with_for_update()
+        sa.select(lane.c.id)
+        .where(lane.c.leased_by == worker)
+        .order_by(lane.c.id)
+        .with_for_update(key_share=True)
     )
     lanes = [LaneId(row[0]) for row in rows]
     _free(tx, lanes, uncertain_at=uncertain_at, ready_at=now, now=now, lost=1)
@@ -513,7 +516,9 @@ def hand_back(tx: Tx, worker: WorkerId, *, uncertain_at: datetime, now: datetime
     Mail whose answer did not come before the end is in doubt, and sent once more at `uncertain_at`.
     """
     held = sa.select(lane.c.id).where(lane.c.leased_by == worker)
-    lanes = [LaneId(row[0]) for row in tx.rows(held.order_by(lane.c.id).with_for_update())]
+    lanes = [
+        LaneId(row[0]) for row in tx.rows(held.order_by(lane.c.id).with_for_update(key_share=True))
+    ]
     _doubt(tx, lanes, uncertain_at)
     tx.execute(
         sa.update(lane)

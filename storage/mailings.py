@@ -178,7 +178,7 @@ def advance(
     held = tx.row(
         sa.select(lane.c.freed)
         .where(lane.c.id == lane_id, lane.c.term == term, lane.c.leased_by.is_not(None))
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     if held is None:
         return False
@@ -266,7 +266,7 @@ def decide_uncertain(tx: Tx, delivery_id: DeliveryId, *, again: bool, now: datet
     False if it is over. What was left can still be sent.
     """
     lane_id = tx.scalar(sa.select(delivery.c.lane_id).where(delivery.c.id == delivery_id))
-    tx.rows(sa.select(lane.c.id).where(lane.c.id == lane_id).with_for_update())
+    tx.rows(sa.select(lane.c.id).where(lane.c.id == lane_id).with_for_update(key_share=True))
     values: dict[str, Any] = {"state": "uncertain", "not_before": to_ms(now), "ended_at": None}
     if not again:
         values = {

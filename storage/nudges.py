@@ -92,7 +92,7 @@ def forget_dormant(tx: Tx, *, before: datetime, now: datetime) -> int:
         How many followers that were.
     """
     silent = sa.select(lane.c.id).where(lane.c.dormant_at < to_ms(before))
-    lanes = [row[0] for row in tx.rows(silent.order_by(lane.c.id).with_for_update())]
+    lanes = [row[0] for row in tx.rows(silent.order_by(lane.c.id).with_for_update(key_share=True))]
     forgotten = 0
     for chunk in chunks(lanes):
         inboxes = sa.select(inbox.c.id).where(inbox.c.lane_id.in_(chunk))
@@ -123,6 +123,9 @@ def _lock(tx: Tx, theirs: sa.ColumnElement[bool]) -> list[int]:
     wanted = sorted({row[0] for row in tx.rows(sa.select(delivery.c.lane_id).where(theirs))})
     for chunk in chunks(wanted):
         tx.rows(
-            sa.select(lane.c.id).where(lane.c.id.in_(chunk)).order_by(lane.c.id).with_for_update()
+            sa.select(lane.c.id)
+            .where(lane.c.id.in_(chunk))
+            .order_by(lane.c.id)
+            .with_for_update(key_share=True)
         )
     return wanted

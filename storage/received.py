@@ -15,6 +15,7 @@ from storage.times import from_ms, to_ms
 from storage.wakeup import RECEIVED
 
 _LONGEST = 500
+_LOCK_SPACE = 4283303  # Of our advisory locks on signers.
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,19 @@ def try_again(tx: Tx, received_id: ReceivedId, *, now: datetime) -> bool:
     if changed.rowcount:
         tx.wake(RECEIVED)
     return changed.rowcount == 1
+
+
+def hold(tx: Tx, received_id: ReceivedId, signer: str) -> bool:
+    """Let nothing else of its signer be applied until this transaction ends. False if it is over.
+
+    An Undo and what it undoes look for each other (RE-8): side by side neither would see the other.
+    SQLite has one writer.
+    """
+    if tx.is_postgresql:
+        lock = sa.func.pg_advisory_xact_lock(_LOCK_SPACE, sa.func.hashtext(signer))
+        tx.execute(sa.select(lock))
+    state = tx.scalar(sa.select(received.c.state).where(received.c.id == received_id))
+    return bool(state == "waiting")
 
 
 def finish(tx: Tx, received_id: ReceivedId, *, state: str, reason: str | None) -> bool:

@@ -78,6 +78,8 @@ async def process(services: Services, received_id: ReceivedId) -> None:
 
 
 def _apply(tx: Tx, apply: Apply, activity: VerifiedActivity, received_id: ReceivedId) -> None:
+    if not received.hold(tx, received_id, activity.actor):
+        return  # Another process was faster.
     if is_blocked(tx, activity.actor, host_of(activity.actor)):
         received.finish(tx, received_id, state="ignored", reason=BLOCKED)
         return
