@@ -9,16 +9,13 @@ from typing import Any, TypeAlias
 
 from federation.errors import BadDocument, BadKey, BadUrl
 from federation.keys import KnownKey, public_key
+from federation.limits import ALIASES, HANDLE_LENGTH, KEYS_PER_ACTOR, NAME_LENGTH
 from federation.origins import is_related_host, parse_url, same_origin
 from federation.reading import id_of, ids_of, many, text_of, types_of, url_of
 
 Document: TypeAlias = dict[str, Any]
 
 ACTOR_TYPES = frozenset({"Person", "Service", "Organization", "Application", "Group"})
-_LONGEST_NAME = 2048  # L-21
-_LONGEST_HANDLE = 256  # L-21
-_MOST_ALIASES = 256  # L-22
-_MOST_KEYS = 10  # L-13
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +65,22 @@ def actor_from(document: Document) -> RemoteActor:
     endpoints = document.get("endpoints")
     shared = id_of(endpoints.get("sharedInbox")) if isinstance(endpoints, dict) else None
     shared = shared or id_of(document.get("sharedInbox"))
-    listed = (many(document.get("publicKey")) + many(document.get("assertionMethod")))[:_MOST_KEYS]
+    listed = (many(document.get("publicKey")) + many(document.get("assertionMethod")))[
+        :KEYS_PER_ACTOR
+    ]
     return RemoteActor(
         id=actor_id,
         type=kinds[0],
         inbox=inbox,
         shared_inbox=shared if shared is not None and _belongs(shared, actor_id) else None,
-        username=text_of(document, "preferredUsername", longest=_LONGEST_HANDLE),
-        name=text_of(document, "name", longest=_LONGEST_NAME),
+        username=text_of(document, "preferredUsername", longest=HANDLE_LENGTH),
+        name=text_of(document, "name", longest=NAME_LENGTH),
         url=_page(document, actor_id),
         icon=_image(document.get("icon")),
         followers=id_of(document.get("followers")),
         keys=tuple(key for entry in listed if (key := key_of(entry, actor_id)) is not None),
         key_links=tuple(entry for entry in listed if isinstance(entry, str)),
-        also_known_as=tuple(ids_of(document.get("alsoKnownAs"))[:_MOST_ALIASES]),
+        also_known_as=tuple(ids_of(document.get("alsoKnownAs"))[:ALIASES]),
         moved_to=id_of(document.get("movedTo")),
     )
 

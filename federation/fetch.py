@@ -27,14 +27,13 @@ from federation.errors import (
     TryFetchLater,
 )
 from federation.keys import KnownKey, Signer
+from federation.limits import FETCHES, REDIRECTS
 from federation.network import Client, Network
 from federation.origins import Url, parse_url, same_origin, without_fragment
 from federation.reading import id_of, many, parse_json, types_of
 from federation.signatures import cavage, rfc9421
 
 ACCEPT = 'application/activity+json, application/ld+json; profile="https://www.w3.org/ns/activitystreams"'
-FETCHES = 10  # L-43
-_REDIRECTS = 3  # L-40
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _PROFILE = "https://www.w3.org/ns/activitystreams"
 
@@ -150,7 +149,7 @@ class Fetcher:
             raise FetchFailed("not a URL") from wrong
         seen = {str(url)}
         async with self.network.connection() as client:
-            for _ in range(_REDIRECTS + 1):
+            for _ in range(REDIRECTS + 1):
                 response = await self._knock(client, url, now=now)
                 if response.status_code not in _MOVED:
                     return _document_in(response)

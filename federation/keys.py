@@ -14,10 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 
 from federation.errors import BadKey
+from federation.limits import PEM_LENGTH, RSA_BITS_ACCEPTED
 
 RSA_BITS = 2048
-_RSA_ACCEPTED = (2048, 8192)  # L-12
-_LONGEST_PEM = 8 << 10  # L-13
 _ED25519_CODE = b"\xed\x01"  # multicodec
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _PADDING = padding.PKCS1v15()
@@ -76,7 +75,7 @@ class RsaPublicKey:
     kind = "rsa"
 
     def __init__(self, key: rsa.RSAPublicKey) -> None:
-        low, high = _RSA_ACCEPTED
+        low, high = RSA_BITS_ACCEPTED
         numbers = key.public_numbers()
         if not low <= key.key_size <= high or numbers.e.bit_length() > 32:
             raise BadKey("RSA key of a size that is not accepted")
@@ -187,7 +186,7 @@ def public_key(text: str) -> PublicKey:
     Raises:
         BadKey: Too long, malformed, of another kind, too small or too large.
     """
-    if len(text) > _LONGEST_PEM:
+    if len(text) > PEM_LENGTH:
         raise BadKey("key too long")
     if text.startswith("z"):
         return _from_multikey(text)

@@ -23,14 +23,18 @@ import httpx
 
 from federation.addresses import NetworkPolicy, check_addresses, check_url, literal_address
 from federation.errors import ForbiddenAddress
+from federation.limits import (
+    ANSWER_BYTES,
+    REQUESTS_AT_ONCE,
+    REQUESTS_PER_HOST,
+    STEP_SECONDS,
+    TOTAL_SECONDS,
+)
 from federation.origins import Url, parse_url
-from federation.wire import BODY_BYTES, TOTAL_SECONDS, Answer, Wire, WireError, WireTimeout
+from federation.wire import Answer, Wire, WireError, WireTimeout
 
 __all__ = ["Client", "Network", "NetworkPolicy"]
 
-_STEP_SECONDS = 5.0  # L-41: for each of the name, the connection and TLS
-_AT_ONCE = 256  # L-44
-_AT_ONCE_PER_HOST = 2  # L-44: one lane, one fetch
 _LOOK_UPS_AT_ONCE = 16
 _SESSIONS = 2000  # TLS sessions kept, one a host
 
@@ -55,7 +59,7 @@ class Network:
         self.policy = policy
         self._resolve = resolver or _SystemResolver()
         self._instead = transport
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(REQUESTS_AT_ONCE)
         self._hosts: dict[str, _Turnstile] = {}  # Of requests under way: no more than those.
         self._context: _ResumingContext | None = None
         self.redirects_followed = 0  # By this process; for whoever watches it (FE-6).
@@ -95,7 +99,7 @@ class Network:
         if literal is not None:
             return check_addresses(url, [literal], self.policy)
         try:
-            async with asyncio.timeout(_STEP_SECONDS):
+            async with asyncio.timeout(STEP_SECONDS):
                 found = await self._resolve(url.host, url.port)
         except TimeoutError as late:
             raise httpx.ConnectTimeout("no name in time") from late
@@ -109,9 +113,9 @@ class Network:
         line = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         try:
             line.setblocking(False)
-            async with asyncio.timeout(_STEP_SECONDS):
+            async with asyncio.timeout(STEP_SECONDS):
                 await loop.sock_connect(line, (address, url.port))
-            async with asyncio.timeout(_STEP_SECONDS):
+            async with asyncio.timeout(STEP_SECONDS):
                 _, wire = await loop.create_connection(
                     Wire,
                     sock=line,
@@ -161,7 +165,7 @@ class _Turnstile:
     """Turns of one host, and how many hold or want one."""
 
     def __init__(self) -> None:
-        self.turns = asyncio.Semaphore(_AT_ONCE_PER_HOST)
+        self.turns = asyncio.Semaphore(REQUESTS_PER_HOST)
         self.users = 0
 
     async def take(self) -> None:
@@ -331,10 +335,10 @@ def _decoded(answer: Answer) -> tuple[list[tuple[bytes, bytes]], bytes]:
         raise httpx.RemoteProtocolError("an encoding that is not accepted")
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
-        body = unpacker.decompress(answer.body, BODY_BYTES + 1)
+        body = unpacker.decompress(answer.body, ANSWER_BYTES + 1)
     except zlib.error as wrong:
         raise httpx.RemoteProtocolError("not gzip") from wrong
-    if len(body) > BODY_BYTES or not unpacker.eof or unpacker.unused_data:
+    if len(body) > ANSWER_BYTES or not unpacker.eof or unpacker.unused_data:
         raise httpx.RemoteProtocolError("gzip that is too large or broken")
     return headers, body
 

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import idna
 
 from federation.errors import BadUrl
+from federation.limits import URL_LENGTH
 
-_LONGEST = 2048  # L-9
 # What a URL may consist of, written out: anything else is read differently by different parsers.
 _PLAIN = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -62,7 +62,7 @@ def parse_url(text: str) -> Url:
         BadUrl: Too long, relative, another scheme, credentials, backslash, white space or control
             characters, a host that is no name or address, a strange port.
     """
-    if len(text) > _LONGEST:
+    if len(text) > URL_LENGTH:
         raise BadUrl("longer than 2048")
     if not text.isascii():
         text = _with_ascii_host(text)

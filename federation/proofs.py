@@ -10,21 +10,20 @@ Sources: FEP-8b32; W3C Data Integrity EdDSA Cryptosuites §3.3; RFC 8785; federa
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, TypeAlias
 
 from federation.errors import BadDocument, BadKey, NotProven
 from federation.jcs import canonical
 from federation.keys import PublicKey, Signer, base58, from_base58
+from federation.limits import PROOF_LIFE, SIGNATURE_WINDOW
 from federation.reading import date_of, id_of, many, types_of
 
 Document: TypeAlias = dict[str, Any]
 
 CONTEXT = "https://w3id.org/security/data-integrity/v1"
 _SUITE = "eddsa-jcs-2022"
-_OLDEST = timedelta(days=30)  # L-7: while a second copy is known as one.
-_AHEAD = timedelta(minutes=65)  # L-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ def _check_context(proof: Document, document: Document) -> None:
 
 def _check_life(proof: Document, now: datetime) -> None:
     created, expires = date_of(proof.get("created")), date_of(proof.get("expires"))
-    if created is None or not now - _OLDEST <= created <= now + _AHEAD:
+    if created is None or not now - PROOF_LIFE <= created <= now + SIGNATURE_WINDOW:
         raise NotProven("a proof that is too old, or undated")
     if "expires" in proof and (expires is None or expires < now):
         raise NotProven("an expired proof")

@@ -15,14 +15,13 @@ from math import isfinite
 from typing import Any, Literal, NoReturn, TypeAlias
 
 from federation.errors import BadDocument
+from federation.limits import JSON_DEPTH, JSON_NODES, JSON_STRING_BYTES, URL_LENGTH
 
 Document: TypeAlias = dict[str, Any]
 Visibility: TypeAlias = Literal["public", "unlisted", "followers", "direct"]
 
 PUBLIC = "https://www.w3.org/ns/activitystreams#Public"
 _PUBLIC_FORMS = frozenset({PUBLIC, "as:Public", "Public"})
-_DEPTH, _NODES, _STRING = 32, 10_000, 512 << 10  # L-8
-_LONGEST_ID = 2048  # L-9
 _PREFIXES = re.compile(r"^(as:|https://www\.w3\.org/ns/activitystreams#|litepub:|toot:)")
 _PAGE = re.compile(r'https?://[^\s\\"<>\x00-\x20\x7f]+')  # HT-4: nothing that hides a host.
 _GRAPH = frozenset({"@graph", "@included", "@reverse"})
@@ -63,15 +62,15 @@ def _scan(body: bytes) -> None:
         if mark in (b"[", b"{"):
             depth += 1
             nodes += 1
-            if depth > _DEPTH:
+            if depth > JSON_DEPTH:
                 raise BadDocument("too deep")
         elif mark in (b"]", b"}"):
             depth -= 1
         elif mark == b",":
             nodes += 1
-        elif len(mark) - 2 > _STRING:  # Without its quotes.
+        elif len(mark) - 2 > JSON_STRING_BYTES:  # Without its quotes.
             raise BadDocument("a string is too long")
-        if nodes > _NODES:
+        if nodes > JSON_NODES:
             raise BadDocument("too many parts")
 
 
@@ -159,7 +158,7 @@ def id_of(value: object) -> str | None:
         value = value.get("id") or (value.get("href") if "Link" in types_of(value) else None)
     if isinstance(value, str):
         text = value.strip()
-        return text if 0 < len(text) <= _LONGEST_ID else None
+        return text if 0 < len(text) <= URL_LENGTH else None
     return None
 
 
@@ -196,7 +195,7 @@ def _addresses(value: object) -> Iterator[tuple[str, str | None]]:
     for one in many(value):
         address = one.get("href") or one.get("url") if isinstance(one, dict) else one
         kind = one.get("mediaType") if isinstance(one, dict) else None
-        if isinstance(address, str) and _PAGE.fullmatch(address) and len(address) <= _LONGEST_ID:
+        if isinstance(address, str) and _PAGE.fullmatch(address) and len(address) <= URL_LENGTH:
             yield address, kind if isinstance(kind, str) else None
 
 

@@ -11,10 +11,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import cast
 
-HEAD_BYTES = 16 << 10
-BODY_BYTES = 1 << 20  # L-42
-GAP_SECONDS = 10.0  # L-41
-TOTAL_SECONDS = 20.0  # L-41
+from federation.limits import ANSWER_BYTES, ANSWER_HEAD_BYTES, GAP_SECONDS, TOTAL_SECONDS
 
 
 class WireError(Exception):
@@ -166,7 +163,7 @@ class _Parser:
         self._buffer += data
         while not self._in_body:
             end = self._buffer.find(b"\r\n\r\n")
-            if (len(self._buffer) if end < 0 else end) > HEAD_BYTES:
+            if (len(self._buffer) if end < 0 else end) > ANSWER_HEAD_BYTES:
                 raise WireError("the head is too long")
             if end < 0:
                 return None
@@ -219,7 +216,7 @@ class _Parser:
 
     def _read_body(self) -> Answer | None:
         done = self._read_chunks() if self._chunked else self._read_plain()
-        if len(self._body) > BODY_BYTES:
+        if len(self._body) > ANSWER_BYTES:
             raise WireError("the answer is too large")
         if not done:
             return None
@@ -249,7 +246,7 @@ class _Parser:
                 size = int(digits, 16) if 0 < len(digits) <= 8 else -1
             except ValueError:
                 size = -1
-            if size < 0 or len(self._body) + size > BODY_BYTES:
+            if size < 0 or len(self._body) + size > ANSWER_BYTES:
                 raise WireError("a malformed or too large chunk")
             if size == 0:
                 return self._read_trailer(line)
@@ -269,7 +266,7 @@ class _Parser:
         if end >= 0:
             del self._buffer[: end + 4]
             return True
-        if len(self._buffer) > HEAD_BYTES:
+        if len(self._buffer) > ANSWER_HEAD_BYTES:
             raise WireError("the trailer is too long")
         return False
 
@@ -278,6 +275,6 @@ def _length(values: set[bytes]) -> int:
     text = values.pop()
     if values or not text.isdigit() or len(text) > 12:
         raise WireError("a malformed length")
-    if int(text) > BODY_BYTES:
+    if int(text) > ANSWER_BYTES:
         raise WireError("the answer is too large")
     return int(text)

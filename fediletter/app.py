@@ -48,6 +48,7 @@ def build_services(settings: Settings) -> Services:
             NetworkPolicy(
                 allow=settings.allow_addresses,
                 user_agent=f"fediletter/{__version__} (+{settings.base_url}/)",
+                # Not the handle's host, where that is another: accounts of others may be there.
                 own_hosts=frozenset({settings.host, *settings.former_hosts}),
                 ports=settings.ports,
             )

@@ -1,10 +1,15 @@
 """One constant per limit of the security contract (security.md section 10), by its number.
 
+Those that the federation library keeps stand in `federation.limits`, where is said too how an
+operator sets another value of any.
+
 Seconds where a name ends in `_SECONDS`, octets where it ends in `_BYTES`; spans of days and hours
 are `timedelta`s.
 """
 
 from datetime import UTC, datetime, timedelta
+
+from federation.limits import settle
 
 INBOX_BYTES = 1 << 20  # L-1
 HEAD_SECONDS, BODY_SECONDS = 10.0, 30.0  # L-3
@@ -34,7 +39,6 @@ COLLECTION_PAGE = 50  # L-28
 FOLLOWS_PER_HOST_HOUR = 100  # L-30
 NEW_HOSTS_PER_PARENT_DAY = 10  # L-31
 MOVE_REST = timedelta(days=7)  # L-32
-REQUESTS_AT_ONCE = 256  # L-44
 
 UPLOAD_BYTES = 10 << 20  # L-50
 AUDIO_BYTES = 120 << 20  # An hour and a half of speech at 192 kbit/s
@@ -124,3 +128,5 @@ LEASE_SECONDS = 60  # L-93
 BEAT_SECONDS = 10  # L-93
 MAIL_CONNECTIONS = 4  # L-94
 TERMINATION_SECONDS = 25  # RE-14
+
+settle(globals())

@@ -9,7 +9,7 @@ import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
+from federation import limits as federation_limits
+from federation.limits import ENVIRONMENT, read_limit
+from fediletter import limits
 from fediletter.errors import SettingsError
 from fediletter.mail.imap import Mailbox, mailbox_from_url
 from fediletter.mail.relay import is_loopback
@@ -121,8 +124,9 @@ def load(environ: Mapping[str, str] | None = None, data: Path | None = None) -> 
     values |= {
         name.removeprefix("FEDILETTER_").lower(): value
         for name, value in environ.items()
-        if name.startswith("FEDILETTER_") and value != ""
+        if name.startswith("FEDILETTER_") and not name.startswith(ENVIRONMENT) and value != ""
     }
+    problems += _wrong_limits(environ)
     for unknown in sorted(set(values) - _NAMES):
         problems.append((f"FEDILETTER_{unknown.upper()}", "there is no such setting", {}))
 
@@ -196,6 +200,23 @@ _NAMES = {
 
 
 _COMMIT_POINT = re.compile(r"\w+\.[\w.]+:(before|after):[1-9]\d{0,5}")
+
+
+def _wrong_limits(environ: Mapping[str, str]) -> Iterator[_Mistake]:
+    """What is wrong with other values of limits, which were taken when their module was loaded."""
+    known = vars(federation_limits) | vars(limits)
+    for name, text in environ.items():
+        if not name.startswith(ENVIRONMENT) or text == "":
+            continue
+        default = known.get(name.removeprefix(ENVIRONMENT))
+        if default is None:
+            yield name, "there is no such limit", {}
+            continue
+        try:
+            read_limit(text, default)
+        except ValueError:
+            words = "is not a value of the kind that the limit has: 300, 0.5, 90s, 300/5m"
+            yield name, words, {}
 
 
 def _from_file(path: Path, problems: list[_Mistake]) -> dict[str, str]:

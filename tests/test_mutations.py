@@ -14,7 +14,7 @@ RULES = {
 
 
 def test_every_rule_that_the_contract_names_has_a_mutation():
-    assert {one.rule for one in MUTATIONS} == RULES
+    assert {one.rule for one in MUTATIONS} >= RULES
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda one: f"{one.rule} {one.name}")

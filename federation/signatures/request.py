@@ -8,9 +8,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from federation.errors import BadRequest, NotProven
+from federation.limits import SIGNATURE_LIFE, SIGNATURE_WINDOW
 
-WINDOW = timedelta(minutes=65)  # L-6
-LONGEST_LIFE = timedelta(hours=12)  # L-6: of `expires` after `created`
 # Fields that decide about trust: two of them would be read differently by different layers.
 SINGLE = frozenset(
     {"date", "digest", "content-digest", "host", "signature", "signature-input", "content-type"}
@@ -67,7 +66,7 @@ def check_moment(moment: datetime, now: datetime) -> None:
     Raises:
         NotProven: Outside of the window.
     """
-    if abs(now - moment) > WINDOW:
+    if abs(now - moment) > SIGNATURE_WINDOW:
         raise NotProven("outside the time window")
 
 
@@ -83,7 +82,7 @@ def check_life(created: datetime | None, expires: datetime | None, now: datetime
         return
     if expires < now:
         raise NotProven("expired")
-    if created is not None and expires - created > LONGEST_LIFE:
+    if created is not None and expires - created > SIGNATURE_LIFE:
         raise NotProven("lives too long")
 
 

@@ -14,8 +14,9 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from federation.errors import FederationError, TryFetchLater
-from federation.fetch import FETCHES, Budget, Fetcher
+from federation.fetch import Budget, Fetcher
 from federation.inbox import VerifiedActivity, reopen
+from federation.limits import FETCHES
 from federation.origins import host_of
 from fediletter.inbound import follow, profile, quote, reaction, removal, reply
 from fediletter.inbound.facts import Apply

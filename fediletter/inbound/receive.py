@@ -15,8 +15,9 @@ from hashlib import sha256
 from typing import Literal, TypeAlias
 
 from federation.errors import FederationError, NotTheActor, TryFetchLater
-from federation.fetch import FETCHES, Budget
+from federation.fetch import Budget
 from federation.inbox import Claim, InboxRequest, VerifiedActivity, examine
+from federation.limits import FETCHES
 from federation.origins import host_of
 from federation.signatures import cavage, rfc9421
 from federation.signatures.cavage import CavageClaim

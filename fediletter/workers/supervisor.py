@@ -4,9 +4,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from federation.limits import REQUESTS_AT_ONCE
 from fediletter.limits import (
     MAIL_CONNECTIONS,
-    REQUESTS_AT_ONCE,
     SMTP_DOT_SECONDS,
     TERMINATION_SECONDS,
 )

@@ -415,7 +415,7 @@ async def test_a_stalled_and_an_endless_answer_are_cut(monkeypatch, gap, total):
 @pytest.mark.rule("FE-11")
 @pytest.mark.rule("L-41")
 async def test_a_name_that_is_not_resolved_in_time_is_given_up(monkeypatch):
-    monkeypatch.setattr("federation.network._STEP_SECONDS", 0.1)
+    monkeypatch.setattr("federation.network.STEP_SECONDS", 0.1)
 
     async def resolver(host, port):
         await asyncio.sleep(30)

@@ -211,6 +211,8 @@ def test_ports_of_peers_and_hosts_of_ours_are_what_the_settings_say(tmp_path):
     assert policy().ports == {443}
     assert policy(PORTS="443, 8443").ports == {443, 8443}
     assert policy(FORMER_HOSTS="old.example").own_hosts == {"news.shop.example", "old.example"}
+    # On the host of the handle stands a site of its own, perhaps with accounts that follow.
+    assert policy(ACCOUNT="shop@shop.example").own_hosts == {"news.shop.example"}
     for wrong in ("0", "65536", "https", "443;80", ","):
         with pytest.raises(SettingsError) as found:
             policy(PORTS=wrong)

@@ -1,12 +1,17 @@
 """Limits of rates and times at their boundary, each in a shop of its own."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
 
 from fediletter import limits
+from fediletter.errors import SettingsError
 from fediletter.rates import Rates
+from fediletter.settings import load
 from tests.federation.peer import TYPE
 from tests.hostile.siege import besieged
 
@@ -96,3 +101,82 @@ async def test_a_page_of_the_outbox_has_fifty_things_at_most(shop, monkeypatch):
 
     assert (len(first["orderedItems"]), len(second["orderedItems"])) == (2, 1)
     assert "proof" not in first["orderedItems"][0], "it holds only alone"
+
+
+_CHOSEN = """
+import asyncio, sys
+from datetime import timedelta
+from pathlib import Path
+from fediletter import limits
+from federation import reading
+from tests.shop import running_shop
+
+async def main():
+    assert limits.KEY_REFRESH == timedelta(minutes=2)
+    assert limits.PAGES_PER_CALLER == (7, timedelta(seconds=90))
+    assert limits.INBOX_PER_HOST == (1200, timedelta(minutes=5)), "as it was"
+    for depth in (4, 5):
+        try:
+            reading.parse_json(b'{"a":' * depth + b"0" + b"}" * depth)
+        except reading.BadDocument:
+            print("too deep", depth)
+    async with running_shop(Path(sys.argv[1]), workers=False) as shop:
+        for length in (1000, 1001):
+            answer = await shop.client.post("/ap/inbox", content=b"x" * length)
+            print(answer.status_code)
+
+asyncio.run(main())
+"""
+
+
+def test_an_operator_sets_another_value_of_any_limit(tmp_path):
+    chosen = {
+        "INBOX_BYTES": "1000",
+        "JSON_DEPTH": "4",
+        "KEY_REFRESH": "2m",
+        "PAGES_PER_CALLER": "7/90s",
+        "INBOX_PER_HOST": "a few",
+    }
+    environ = os.environ | {f"FEDILETTER_LIMIT_{name}": text for name, text in chosen.items()}
+    command = [sys.executable, "-c", _CHOSEN, str(tmp_path / "shop")]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+
+    assert done.stdout.split("\n")[:3] == ["too deep 5", "415", "413"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "good"),
+    [
+        ("FETCHES", "20", True),
+        ("FETCHES", "0", False),
+        ("FETCHES", "2.5", False),
+        ("STEP_SECONDS", "2.5", True),
+        ("STEP_SECONDS", "nan", False),
+        ("MOVE_REST", "30d", True),
+        ("MOVE_REST", "30", False),
+        ("INBOX_PER_CALLER", "300/5m", True),
+        ("INBOX_PER_CALLER", "300", False),
+        ("UNCERTAIN_HELD", "2027", False),
+        ("FETCHED", "20", False),
+        ("fetches", "20", False),
+        ("timedelta", "20", False),
+        ("settle", "20", False),
+    ],
+)
+def test_a_limit_that_cannot_be_read_is_named_with_the_other_mistakes(tmp_path, name, text, good):
+    environ = {f"FEDILETTER_LIMIT_{name}": text, "FEDILETTER_SECOND_THOUGHTS": "never"}
+
+    with pytest.raises(SettingsError) as found:
+        load(environ, data=tmp_path)
+
+    places = [place for place, _, _ in found.value.problems]
+    expected = [] if good else [f"FEDILETTER_LIMIT_{name}"]
+    assert places == [*expected, "FEDILETTER_SECOND_THOUGHTS"]
+
+
+def test_a_limit_in_the_file_is_no_setting(tmp_path):
+    (tmp_path / "fediletter.toml").write_text("limit_fetches = 20\n")
+
+    with pytest.raises(SettingsError) as found:
+        load({}, data=tmp_path)
+    assert found.value.problems == (("FEDILETTER_LIMIT_FETCHES", "there is no such setting", {}),)
