@@ -1,28 +1,24 @@
 """FT-24, FT-26: 100,000 readers and a busy inbox; a thousand hosts that invent people."""
 
 import asyncio
-import contextlib
-import json
+import sys
 import time
 from collections.abc import Iterator
 from statistics import median, quantiles
 from typing import Any
 
-import httpx
 import sqlalchemy as sa
 
 from fediletter.limits import STRANGERS
 from storage.schema import follower, lane, remote_actor, throttle
+from tests.faults.attackers import HOSTS
 from tests.faults.bench import Bench, Load, expect
 from tests.faults.founder import Founder
 from tests.faults.peers import Peers
-from tests.faults.sinks import TYPE, Ask, status
 
 _FULL = 100  # Thousands of readers.
 _CONNECTIONS = 32
 _DISTANCE_SECONDS = 0.010
-_HOSTILE = 1000
-_HOSTILE_PER_SECOND = 40
 _TIDY_SLACK = 500  # Strangers are forgotten every so many.
 
 
@@ -119,37 +115,44 @@ async def hostile_hosts(bench: Bench) -> None:
     In each, one issue leaves before they begin and one while they are at it.
     """
     await bench.start(Load(mail=400, followers=200, hosts=50))
-    attack = _Attack(bench)
 
     async def relay(stage: str, _talk: object) -> None:
         if stage == "dot":
             await asyncio.sleep(_DISTANCE_SECONDS)
 
-    bench.mail.script, bench.fediverse.script = relay, attack.answer
+    async def peer(_ask: object) -> None:
+        await asyncio.sleep(_DISTANCE_SECONDS)
+
+    bench.mail.script, bench.fediverse.script = relay, peer
     server = await bench.serve()
+    attackers = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.faults.attackers", bench.base_url,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert attackers.stdin is not None
+    assert attackers.stdout is not None
     await _seconds_of_an_issue(bench)  # What a process does once is done.
-    ratios = []
+    ratios, attacks = [], 0
     for _ in range(bench.rounds):
         quiet = await _seconds_of_an_issue(bench)
-        attackers = asyncio.create_task(attack.run())
+        attackers.stdin.write(b"attack\n")
         await asyncio.sleep(20)
         ratios.append(quiet / await _seconds_of_an_issue(bench))
         await asyncio.sleep(25)
-        attackers.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await attackers
-    for child in (server,):
-        expect(await child.end() == 0, "no good end")
-    await attack.close()
+        attackers.stdin.write(b"rest\n")
+        attacks = int(await attackers.stdout.readline())
+    attackers.stdin.close()
+    await attackers.wait()
+    expect(await server.end() == 0, "no good end")
     found = await bench.store.read(_rows)
     bench.settle_accounts()
     bench.account.notes |= found | {
-        "attacks": attack.number,
+        "attacks": attacks,
         "honest rate": round(median(ratios), 2),
     }
     expect(found["strangers"] <= STRANGERS + _TIDY_SLACK, "strangers are kept without end")
-    expect(found["lanes"] <= _HOSTILE + bench.load.hosts + 10, "more lanes than hosts")
-    expect(attack.number > bench.rounds * 100, "there was no attack")
+    expect(found["lanes"] <= HOSTS + bench.load.hosts + 10, "more lanes than hosts")
+    expect(attacks > bench.rounds * 100, "there was no attack")
     if bench.rounds >= 3:
         expect(median(ratios) >= 0.9, f"honest deliveries at {median(ratios):.2f} of their rate")
 
@@ -177,56 +180,3 @@ def _rows(tx: Any) -> dict[str, int]:
         "lanes": count(sa.select(lane.c.id)),
         "throttles": count(sa.select(throttle.c.key)),
     }
-
-
-class _Attack:
-    """Hosts on loopback; each request comes from an actor that nobody has heard of."""
-
-    def __init__(self, bench: Bench) -> None:
-        self._peers = Peers(bench, hosts=_HOSTILE, first_host=500)
-        self._hosts = {self._peers.host(number) for number in range(_HOSTILE)}
-        self._bench = bench
-        self._clients = [
-            httpx.AsyncClient(
-                transport=httpx.AsyncHTTPTransport(local_address=f"127.9.0.{number}"), timeout=30
-            )
-            for number in range(1, 101)
-        ]
-        self.number = 0
-
-    async def answer(self, ask: Ask) -> bytes | None:
-        """Documents for whatever is asked; inboxes that hang or fail."""
-        if ask.host not in self._hosts:
-            await asyncio.sleep(_DISTANCE_SECONDS)
-            return None
-        name = ask.path.rpartition("/")[2]
-        if ask.method == "GET" and name.isdigit() and int(name) % 4:
-            body = json.dumps(self._peers.peer(int(name)).document()).encode()
-            head = f"HTTP/1.1 200 OK\r\nContent-Type: {TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
-            return head.encode() + body
-        if ask.method == "POST" and hash(ask.host) % 2:
-            await asyncio.sleep(60)
-        return status(500 if ask.method == "POST" else 404)
-
-    async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            while True:
-                self.number += 1
-                group.create_task(self._one(self.number))
-                await asyncio.sleep(1 / _HOSTILE_PER_SECOND)
-
-    async def _one(self, number: int) -> None:
-        kind, target = ("Like", f"{self._bench.base_url}/nothing/{number}")
-        if number % 8 == 1:
-            kind, target = ("Follow", f"{self._bench.base_url}/ap/shop")
-        body, headers = self._peers.request(self._peers.activity(number, kind, target))
-        if number % 8 == 3:
-            body += b" "  # The digest is wrong.
-        with contextlib.suppress(httpx.HTTPError):
-            await self._clients[number % len(self._clients)].post(
-                f"{self._bench.base_url}/ap/shop/inbox", content=body, headers=headers
-            )
-
-    async def close(self) -> None:
-        for client in self._clients:
-            await client.aclose()

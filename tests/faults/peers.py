@@ -1,19 +1,26 @@
 """Servers elsewhere that sign: actors with keys on loopback hosts, their requests to our inbox."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
 from federation.keys import RsaPrivateKey
-from tests.faults.bench import Bench
+from tests.faults.sinks import Fediverse
 from tests.federation.peer import Peer
+
+
+class World(Protocol):
+    """What they need to know: where they stand, and of whom."""
+
+    fediverse: Fediverse
+    base_url: str
 
 
 class Peers:
     """Actors `0 … n`, spread over a few hosts that serve their documents."""
 
-    def __init__(self, bench: Bench, *, hosts: int, first_host: int = 240) -> None:
+    def __init__(self, bench: World, *, hosts: int, first_host: int = 240) -> None:
         self._bench = bench
         self._hosts = hosts
         self._first = first_host
