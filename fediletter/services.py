@@ -4,7 +4,8 @@ Frozen; made by `app.build_services`. `newsletter`, `rendering`, `founders`, `me
 never see it: they take values.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 from federation.network import Network
 from fediletter.clock import Clock
@@ -35,6 +36,8 @@ class Services:
     keyring: KeyRing
     links: Links
     clock: Clock
+    # What this process brought to an end: `letter`, `notice` or `fediverse`, and how.
+    ended: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 def house_of(services: Services) -> House:

@@ -12,6 +12,8 @@ from storage.schema import audit
 from storage.store import Tx
 from storage.times import from_ms, to_ms
 
+_ID_DIGITS = 19  # Less than what an id of the database has room for.
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -79,3 +81,14 @@ def newest(tx: Tx, *, limit: int, before: int | None = None) -> list[Entry]:
         Entry(row[0], from_ms(row[1]), row[2], row[3], row[4], row[5], json.loads(row[6]))
         for row in rows
     ]
+
+
+def subjects(tx: Tx, action: str, *, limit: int) -> list[str]:
+    """What an action was done to, where that is an id: the newest lines."""
+    rows = tx.rows(
+        sa.select(audit.c.subject)
+        .where(audit.c.action == action)
+        .order_by(audit.c.id.desc())
+        .limit(limit)
+    )
+    return [row[0] for row in rows if row[0].isdecimal() and len(row[0]) < _ID_DIGITS]

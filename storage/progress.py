@@ -1,8 +1,10 @@
 """How far things are, for people: a post's deliveries, and the queue as a whole."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass
 from datetime import datetime
+from functools import reduce
+from operator import add
 
 import sqlalchemy as sa
 
@@ -165,12 +167,20 @@ def progress_of(tx: Tx, post_id: PostId) -> Progress:
     )
 
 
-def queue_status(tx: Tx, *, now: datetime) -> QueueStatus:
-    """What is queued, sending, resting, parked and dormant."""
+def queue_status(tx: Tx, *, now: datetime, ended: bool = False) -> QueueStatus:
+    """What is queued, sending, resting, parked and dormant.
+
+    Args:
+        tx: The transaction.
+        now: The time.
+        ended: Count what is over as well, for which every delivery ever made is read. Otherwise
+            these counts are 0, and it costs what waits.
+    """
+    found = _by_class(tx, sa.true() if ended else IS_OPEN)
     return QueueStatus(
-        mail=_counts(tx, delivery.c.activity_id.is_(None)),
-        notices=_counts(tx, delivery.c.notice_id.is_not(None)),
-        fediverse=_counts(tx, delivery.c.activity_id.is_not(None)),
+        mail=_sum(found["letter"], found["notice"]),
+        notices=found["notice"],
+        fediverse=found["fediverse"],
         bounces=tuple(
             (row[0], int(row[1]))
             for row in tx.rows(
@@ -268,14 +278,32 @@ def _oldest(tx: Tx, now: datetime) -> float:
 
 
 def _counts(tx: Tx, condition: sa.ColumnElement[bool]) -> Counts:
-    counts = Counts()
     rows = tx.rows(
         sa.select(delivery.c.state, sa.func.count()).where(condition).group_by(delivery.c.state)
     )
-    for state, count in rows:
-        name = _NAMES.get(state, state)
-        counts = replace(counts, **{name: getattr(counts, name) + count})
-    return counts
+    parts = (Counts(**{_NAMES.get(state, state): count}) for state, count in rows)
+    return reduce(_sum, parts, Counts())
+
+
+def _by_class(tx: Tx, condition: sa.ColumnElement[bool] | sa.TextClause) -> dict[str, Counts]:
+    found = {"letter": Counts(), "notice": Counts(), "fediverse": Counts()}
+    kind = sa.case(
+        (delivery.c.activity_id.is_not(None), "fediverse"),
+        (delivery.c.notice_id.is_not(None), "notice"),
+        else_="letter",
+    )
+    rows = tx.rows(
+        sa.select(kind, delivery.c.state, sa.func.count())
+        .where(condition)
+        .group_by(kind, delivery.c.state)
+    )
+    for name, state, count in rows:
+        found[name] = _sum(found[name], Counts(**{_NAMES.get(state, state): count}))
+    return found
+
+
+def _sum(one: Counts, other: Counts) -> Counts:
+    return Counts(*map(add, astuple(one), astuple(other)))
 
 
 def _hosts(tx: Tx, condition: sa.ColumnElement[bool], *, limit: int) -> tuple[WaitingHost, ...]:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from storage import audit
 from storage.ids import DeliveryId, MailingId, PostId, SubscriberId
 from storage.mailings import IN_DOUBT
 from storage.schema import (
@@ -26,6 +27,8 @@ from storage.schema import (
 from storage.store import Tx
 from storage.times import from_ms, to_ms
 from storage.wakeup import LANES
+
+_LEFT_AT_MOST = 200  # Messages that founders left in doubt, the newest: so many are looked at.
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,17 @@ class Doubtful:
 
 def doubtful(tx: Tx, *, limit: int) -> list[Doubtful]:
     """Messages in doubt, those that are left so last, the oldest first."""
+    waiting = _doubtful(tx, sa.and_(IS_OPEN, delivery.c.state == "uncertain"), limit)
+    # Found by what the founders did: nothing else tells them from all that was ever cancelled.
+    left = [int(one) for one in audit.subjects(tx, "mail leave", limit=_LEFT_AT_MOST)]
+    return waiting + _doubtful(
+        tx,
+        sa.and_(delivery.c.id.in_(left), delivery.c.state == "cancelled", IN_DOUBT),
+        limit - len(waiting),
+    )
+
+
+def _doubtful(tx: Tx, condition: sa.ColumnElement[bool], limit: int) -> list[Doubtful]:
     rows = tx.rows(
         sa.select(
             delivery.c.id,
@@ -158,8 +172,8 @@ def doubtful(tx: Tx, *, limit: int) -> list[Doubtful]:
             .outerjoin(mailing, mailing.c.id == delivery.c.mailing_id)
             .outerjoin(post, post.c.id == mailing.c.post_id)
         )
-        .where(IN_DOUBT)
-        .order_by(delivery.c.state.desc(), delivery.c.id)
+        .where(condition)
+        .order_by(delivery.c.id + 0)  # Not in the order of all ids there are: hence the sum.
         .limit(limit)
     )
     return [Doubtful(*(*row[:-1], from_ms(row[-1]))) for row in rows]

@@ -21,7 +21,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
     """What is queued, sending, resting, parked, dormant or uncertain."""
     store = open_store(settings_of(ctx))
     try:
-        found = store.submit(queue_status, now=SystemClock().now()).result()
+        found = store.submit(queue_status, now=SystemClock().now(), ended=True).result()
     finally:
         store.close()
     if as_json:

@@ -69,6 +69,9 @@ class ActivitySender:
                     )
                     scheme = report.scheme or scheme
                     errands = await self._reports.add(report)
+                    self._services.ended.update(
+                        ("fediverse", one.state) for one in report.results if isinstance(one, Ended)
+                    )
                     if not errands:
                         return
         except (asyncio.CancelledError, DBAPIError):

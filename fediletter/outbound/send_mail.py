@@ -181,6 +181,9 @@ class _LaneCourier:
 
     async def _write(self, ended: Result | None, start: Start | None, now: datetime) -> bool:
         begins = await self._services.store.write(self._record, ended, start, now)
+        if isinstance(ended, Ended):
+            kind = "notice" if self._claim.key.startswith("notice:") else "letter"
+            self._services.ended[kind, ended.state] += 1
         if ended is not None and ended.id == self.begun:
             self.begun = None
         if begins and start is not None:

@@ -19,10 +19,8 @@ from starlette.responses import PlainTextResponse, Response
 from fediletter.errors import AppError
 from fediletter.services import Services
 from fediletter.web.context import services_of
-from storage.progress import Counts, QueueStatus, queue_status
+from storage.progress import QueueStatus, queue_status
 from storage.workers import beats
-
-_STATES = ("waiting", "delivered", "failed", "cancelled", "uncertain")
 
 _log = logging.getLogger("fediletter.web")
 
@@ -58,21 +56,25 @@ async def metrics(request: Request) -> Response:
         def collect(self) -> Iterator[Metric]:
             deliveries = GaugeMetricFamily(
                 "fediletter_deliveries",
-                "Deliveries by channel and state",
-                labels=["channel", "state"],
+                "Deliveries that are not over, by class and state",
+                labels=["class", "state"],
             )
-            for channel, counts in (("mail", found.mail), ("fediverse", found.fediverse)):
-                for state in _STATES:
-                    deliveries.add_metric([channel, state], _count(counts, state))
+            letters = found.mail.waiting - found.notices.waiting
+            doubtful = found.mail.uncertain - found.notices.uncertain
+            deliveries.add_metric(["letter", "waiting"], letters)
+            deliveries.add_metric(["letter", "uncertain"], doubtful)
+            for name, counts in (("notice", found.notices), ("fediverse", found.fediverse)):
+                deliveries.add_metric([name, "waiting"], counts.waiting)
+                deliveries.add_metric([name, "uncertain"], counts.uncertain)
             yield deliveries
-            mails = GaugeMetricFamily(
-                "fediletter_mails", "Mails by class and state", labels=["class", "state"]
+            ended = CounterMetricFamily(
+                "fediletter_deliveries_ended",
+                "Deliveries that this process brought to an end, by class and how",
+                labels=["class", "state"],
             )
-            for state in _STATES:
-                notices = _count(found.notices, state)
-                mails.add_metric(["notice", state], notices)
-                mails.add_metric(["letter", state], _count(found.mail, state) - notices)
-            yield mails
+            for (name, state), count in sorted(services.ended.items()):
+                ended.add_metric([name, state], count)
+            yield ended
             bounces = GaugeMetricFamily(
                 "fediletter_bounces", "Bounces that are kept, by class", labels=["class"]
             )
@@ -114,10 +116,6 @@ def _gauges(found: QueueStatus) -> Iterator[tuple[str, str, float]]:
         "Age of the oldest delivery that is due and has not been tried",
         found.oldest_seconds,
     )
-
-
-def _count(counts: Counts, state: str) -> float:
-    return float(getattr(counts, state))
 
 
 def _may_read(request: Request, services: Services) -> bool:

@@ -42,7 +42,8 @@ async def test_metrics_count_what_waits_and_name_nobody(shop):
         answer = await shop.client.get(f"{address}/metrics")
         assert answer.status_code == 200
         assert "example.org" not in answer.text
-        return samples(answer.text)["fediletter_deliveries mail delivered"] == 2
+        found = samples(answer.text)
+        return found.get("fediletter_deliveries_ended_total letter delivered") == 1
 
     await until(counted)
     found = samples((await shop.client.get("/metrics")).text)
@@ -71,14 +72,15 @@ async def test_metrics_tell_mail_by_class_the_relay_and_what_the_inbox_answered(
 
     async def counted():
         found = samples((await shop.client.get("/metrics")).text)
-        return found["fediletter_mails letter delivered"] == 1
+        return found.get("fediletter_deliveries_ended_total letter delivered") == 1
 
     await until(counted)
     assert samples((await shop.client.get("/metrics")).text)["fediletter_relay_rests"] == 0
     await shop.services.store.write(work)
 
     found = samples((await shop.client.get("/metrics")).text)
-    assert found["fediletter_mails notice delivered"] == 1
+    assert found["fediletter_deliveries_ended_total notice delivered"] == 1
+    assert found["fediletter_deliveries notice waiting"] == 0
     assert found["fediletter_bounces gone"] == 1
     assert found["fediletter_relay_rests"] == 1
     assert found["fediletter_inbox_answers_total 401"] == 1

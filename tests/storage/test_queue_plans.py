@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from storage import lanes, leases, mailings, nudges, progress, workers
+from storage import lanes, leases, mailings, nudges, progress, suppressions, workers
 from storage.ids import DeliveryId, InboxId, LaneId, PostId
 from storage.leases import Ended, Report
 from storage.migrate import migrate
@@ -31,8 +31,8 @@ LOOKS = {
     "try_again_now": lambda tx: nudges.try_again_now(tx, PostId(1), key="a", now=NOW),
     "give_up": lambda tx: nudges.give_up(tx, PostId(1), key="a", now=NOW),
     "queue_status": lambda tx: progress.queue_status(tx, now=NOW),
+    "doubtful": lambda tx: suppressions.doubtful(tx, limit=50),
 }
-COUNTS = {"queue_status": 2}  # Questions how many there ever were.
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -60,4 +60,4 @@ def test_a_look_at_what_is_due_does_not_read_what_is_done(tmp_path, look):
         store.close()
 
     assert any("ix_delivery_open" in plan for plan in plans), plans
-    assert len([plan for plan in plans if WHOLE.search(plan)]) == COUNTS.get(look, 0), plans
+    assert not [plan for plan in plans if WHOLE.search(plan)], plans
