@@ -183,7 +183,9 @@ class Fediverse:
         return f"127.0.{1 + number // 250}.{1 + number % 250}:{self.port}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        # Cancelled: at the end of its process, which would tell of each connection.
+        ends = (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError)
+        with contextlib.suppress(*ends):
             while await self._one(reader, writer):
                 await writer.drain()
         writer.transport.abort()
