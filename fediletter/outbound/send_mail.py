@@ -114,7 +114,7 @@ class _LaneCourier:
         self._services = services
         self._claim = claim
         self._letters: deque[Letter] = deque()
-        self._by_id: dict[int, tuple[Letter, Start]] = {}
+        self._by_id: dict[int, tuple[Letter, Start]] = {}  # Made ready, and not over.
         self._envelope: Envelope | None = None  # Handed out, not begun.
         self.begun: int | None = None  # The delivery of which octets may have left.
         self.handed_over = False  # The relay answered about a message.
@@ -184,6 +184,7 @@ class _LaneCourier:
         if isinstance(ended, Ended):
             kind = "notice" if self._claim.key.startswith("notice:") else "letter"
             self._services.ended[kind, ended.state] += 1
+            self._by_id.pop(ended.id)  # A lane may hold a hundred thousand.
         if ended is not None and ended.id == self.begun:
             self.begun = None
         if begins and start is not None:

@@ -1,5 +1,6 @@
 """A letter by mail: tried on oneself, corrected on purpose, stopped in every channel."""
 
+import gc
 import re
 from datetime import timedelta
 from unittest.mock import ANY
@@ -7,9 +8,10 @@ from unittest.mock import ANY
 import pytest
 
 from fediletter.errors import AppError
-from fediletter.outbound import mailing
+from fediletter.outbound import mailing, send_mail
 from fediletter.outbound import publish as publishing
 from storage import posts
+from storage.mailings import Letter
 from tests.fediletter.dump import dump, settled
 from tests.fediletter.test_digest import Calendar
 from tests.fediletter.test_inbox import follow_shop, send, world
@@ -316,3 +318,24 @@ async def test_a_letter_without_a_page_keeps_its_wide_table(shop):
     (mail,) = await shop.mail_to(ANA)
     assert "col4: col4" in mail.text
     assert "trop large" not in mail.html
+
+
+@pytest.mark.rule("RE-17")
+async def test_letters_that_have_left_are_not_kept_while_their_lane_goes_on(shop, monkeypatch):
+    alive: list[int] = []
+    answered = send_mail.advance
+
+    def watched(tx, lane_id, term, *, ended, **more):
+        if ended is not None and ended.id % 40 == 0:
+            alive.append(sum(isinstance(one, Letter) for one in gc.get_objects()))
+        return answered(tx, lane_id, term, ended=ended, **more)
+
+    monkeypatch.setattr(send_mail, "advance", watched)
+    readers = [f"reader{number}@readers.test" for number in range(160)]
+    await add_active(shop, *readers)
+
+    await shop.publish("Du lin", "Bonjour")
+    await settled(shop)
+
+    assert len(alive) == 4
+    assert max(alive) < 60  # Fifty are looked up at a time.
