@@ -143,3 +143,23 @@ async def test_error_texts_are_fixed_and_never_repeat_what_came(siege):
         assert "marker" not in answer.text
         assert len(answer.content) <= 200
         assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.rule("IN-15")
+@pytest.mark.rule("L-8")
+@pytest.mark.parametrize(
+    ("more", "good"),
+    [
+        ('"x":' + "[" * 31 + "]" * 31, True),
+        ('"x":' + "[" * 32 + "]" * 32, False),
+        ('"name":"View"', True),
+        ('"type":"View"', False),
+    ],
+    ids=["depth 32", "depth 33", "a name", "a name twice"],
+)
+async def test_signed_json_at_its_limits(siege, more, good):
+    ana = siege.somebody()
+    assert (await siege.send(ana, siege.follow(ana))).status_code == 202
+    body = json.dumps(siege.activity(ana, "View", ana.id))[:-1] + f",{more}}}"
+
+    await siege.refused(siege.send(ana, body.encode()), 202 if good else 400)
