@@ -579,9 +579,7 @@ MUTATIONS = (
         "FE-9",
         "any port is reached",
         (("federation/addresses.py", " or url.port not in policy.ports", ""),),
-        (
-            "tests/hostile/test_documents_refused.py::test_outside_of_laboratories_another_port_than_443_leaves_nothing",
-        ),
+        ("tests/federation/test_network.py::test_only_the_port_of_https_is_reached",),
     ),
     Mutation(
         "FE-11",
@@ -605,9 +603,7 @@ MUTATIONS = (
                 "",
             ),
         ),
-        (
-            "tests/hostile/test_documents_refused.py::test_a_server_that_never_answers_leaves_nothing",
-        ),
+        ("tests/federation/test_network.py::test_a_stalled_and_an_endless_answer_are_cut",),
     ),
     Mutation(
         "FE-12",
