@@ -8,18 +8,21 @@ Sources: email.md sections 5 and 6 (HT and TX rules).
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from html import unescape
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from fediletter.mail.compose import PREFERENCES_HERE, UNSUBSCRIBE_HERE
 from fediletter.mail.text import text_of, wrapped
-from fediletter.newsletter.html import SafeHtml, plain_text
+from fediletter.newsletter.html import SafeHtml, is_trusted_in_mail, plain_text
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # `>` may stand in a quoted value; a quote in one is always written as an entity.
+_LINK = re.compile(r'<a (?:[^>"]|"[^"]*")*?href="([^"]*)"(?:[^>"]|"[^"]*")*>(.*?)</a>', re.DOTALL)
 _IMAGE = re.compile(r'<img\b(?:[^>"]|"[^"]*")*>')
 _PREHEADER = 40, 130  # Characters.
 _html = Environment(
@@ -72,8 +75,10 @@ def render_letter(content: LetterContent, translate: Callable[[str], str]) -> tu
 
     places = {"preferences": PREFERENCES_HERE, "unsubscribe": UNSUBSCRIBE_HERE}
     style = (_TEMPLATES / "letter.css").read_text(encoding="utf-8")
+    plain = urlsplit(content.privacy_url).scheme != "https"  # In a laboratory nothing is secure.
+    body = content.body_html if plain else Markup(_LINK.sub(_as_text, content.body_html))  # noqa: S704 (of what was sanitised)
     page = _html.get_template("letter.html").render(
-        content=content,
+        content=replace(content, body_html=body),
         preheader=_preheader(content),
         style=style,
         _=translate,
@@ -107,6 +112,13 @@ def _preheader(content: LetterContent) -> str:
         return shown
     cut = shown[: _PREHEADER[1] - 1]
     return (cut.rpartition(" ")[0] or cut) + "…"
+
+
+def _as_text(link: re.Match[str]) -> str:
+    """What filters distrust is no link: its words, and the address to copy (HT-6, HT-15)."""
+    if is_trusted_in_mail(unescape(link[1])):
+        return link[0]
+    return link[2] if link[2] == link[1] else f"{link[2]} ({link[1]})"
 
 
 def _as_wide_as_it_is(image: re.Match[str]) -> str:

@@ -83,6 +83,7 @@ def from_markdown(
     profile: Profile,
     language: str,
     base_url: str,
+    page_url: str = "",
     media_prefix: str | None = None,
     images: Mapping[str, Media] | None = None,
     instead_of_wide: tuple[str, str] | None = None,
@@ -95,6 +96,8 @@ def from_markdown(
             and notes as a plain list at the end.
         language: `fr` gets French typography.
         base_url: Relative addresses are relative to it.
+        page_url: Of the text: `#…` leads there, from a mail too (email.md HT-6); empty: it has no
+            page, and such links are none.
         media_prefix: Images must come from below this address; by default `base_url`/media/.
         images: By public id, those of `images_in(text)`: a browser then picks the size that it
             needs and keeps the room free until the file is there; a mail shows a light file.
@@ -108,7 +111,7 @@ def from_markdown(
     narrow = NARROW if profile == "web" else NBSP
     if language == "fr":
         _typeset(tokens, narrow)
-    _settle_addresses(tokens, base_url, prefix)
+    _settle_addresses(tokens, base_url, page_url, prefix)
     _size_images(tokens, prefix, images or {}, profile)
     _settle_headings(tokens, profile)
     _name_columns(tokens)
@@ -129,6 +132,12 @@ def from_markdown(
 def images_in(text: str) -> list[str]:
     """The public ids of the stored images that a founder's Markdown may show."""
     return list(dict.fromkeys(found[1] for found in _STORED.finditer(text)))
+
+
+def addresses_in(text: str) -> list[str]:
+    """The addresses of a founder's links as they were typed."""
+    links = (one for one in _walk(_parser().parse(text)) if one.type == "link_open")
+    return [str(one.attrs.get("href", "")) for one in links]
 
 
 def file_in_mail(files: Sequence[Rendition]) -> Rendition:
@@ -319,6 +328,13 @@ def is_web_address(text: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
+def is_trusted_in_mail(address: str) -> bool:
+    """Whether filters take a link for what it is: by https, to a name (email.md HT-6, HT-15)."""
+    parts = urlsplit(address)
+    is_number = re.fullmatch(r"[\d.]+|.*:.*", parts.hostname or "") is not None
+    return parts.scheme == "mailto" or (parts.scheme == "https" and not is_number)
+
+
 # --- Markdown --------------------------------------------------------------------------------
 
 
@@ -342,10 +358,12 @@ def _typeset(tokens: Sequence[Token], narrow: str) -> None:
             token.content = french(token.content, narrow=narrow)
 
 
-def _settle_addresses(tokens: Sequence[Token], base_url: str, prefix: str) -> None:
+def _settle_addresses(tokens: Sequence[Token], base_url: str, page_url: str, prefix: str) -> None:
     for token in _walk(tokens):
         if token.type == "link_open":
-            address = urljoin(base_url + "/", str(token.attrs.get("href", "")))
+            typed = str(token.attrs.get("href", ""))
+            base = page_url if typed.startswith("#") else f"{base_url}/"
+            address = urljoin(base, typed)
             allowed = is_web_address(address) or re.match(r"mailto:[^\s<>\"]+$", address)
             if allowed:
                 token.attrs["href"] = address

@@ -3,14 +3,14 @@
 Pure: facts in, findings out. What asks the network or the database gathers the facts
 (`outbound.preflight`). What is certainly wrong stops a letter. What a program cannot tell is for
 the founder to judge: a name in capitals (ONU) from shouting (HD-5), a file's name (notes.md) from
-another address, a site that has no https from a slip (HT-6).
+another address, a site that has no https from a slip (HT-6: in the mail it is no link).
 
 Sources: issue 4.9; email.md HD-5, MI-8, HT-5, HT-6, HT-10, HT-14, HT-15, HT-17, HT-18.
 """
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from typing import Literal
 from urllib.parse import urlsplit
@@ -20,11 +20,13 @@ from fediletter.newsletter.html import COLUMNS_IN_MAIL, IMAGE_IN_MAIL
 Severity = Literal["stop", "warning", "note"]
 HTML_WARNS, HTML_STOPS = 90_000, 100_000  # Octets of decoded HTML (MI-8).
 MAIL_STOPS, MAIL_WITH_IMAGES_STOPS = 300_000, 500_000  # Of a whole message (MI-8).
-LIKE_AN_ANSWER = re.compile(r"(?i)(re|fwd?|tr) ?:")  # What no subject begins with (HD-5).
+_LIKE_AN_ANSWER = re.compile(r"(?i)(re|fwd?|tr) ?:")
+_SHORT = 10  # Characters: below that, or in one word, capitals are a name (as SpamAssassin has it).
 _IMAGES_IN_MAIL = 1_000_000  # Octets of all together (HT-13).
 _SUBJECT_SHOWN = 60  # Characters that most programs show of a subject on a phone.
 _PREHEADER = 130
 _LITTLE_TEXT = 200
+_SURELY_AN_ADDRESS = re.compile(r"(?i)https?://|www\.")
 _ADDRESS_LIKE = re.compile(r"(?:https?://)?(?:www\.)?([\w-]+(?:\.[\w-]+)+)(?:/\S*)?")
 
 
@@ -45,7 +47,8 @@ class Facts:
     title: str
     summary: str
     topics: int
-    body_html: str  # As on the web: relative links are still relative.
+    body_html: str  # As on the web.
+    addresses: tuple[str, ...]  # Of its links, as they were typed.
     mail_bytes: int  # Of the mail's HTML.
     to_web: bool
     to_fediverse: bool
@@ -76,6 +79,12 @@ def find(facts: Facts) -> list[Finding]:
     return sorted(found, key=lambda one: order[one.severity])
 
 
+def stops_of_mail(subject: str, body_html: str) -> list[Finding]:
+    """What no mail may have, since filters and readers distrust it (HD-5, HT-6)."""
+    found = [*_subject(subject), *(one for link in links_of(body_html) for one in _link(link))]
+    return [one for one in found if one.severity == "stop"]
+
+
 def links_of(markup: str) -> list[Link]:
     """The links of a text in their order."""
     return _read(markup).links
@@ -92,13 +101,19 @@ def _title(facts: Facts) -> Iterable[Finding]:
             "The title has {count} characters. As a subject, phones show about 60 of them.",
             {"count": len(title)},
         )
-    if facts.to_email and LIKE_AN_ANSWER.match(title):
+    if facts.to_email:
+        yield from _subject(title)
+
+
+def _subject(subject: str) -> Iterable[Finding]:
+    subject = subject.strip()
+    if _LIKE_AN_ANSWER.match(subject):
         yield Finding(
             "subject", "stop", "The title begins like an answer. Mail filters distrust that."
         )
-    if len(title) > 8 and title.isupper():
+    if len(subject) >= _SHORT and len(subject.split()) > 1 and subject.isupper():
         yield Finding(
-            "subject", "warning", "The title is all in capitals. Mail filters distrust that."
+            "subject", "stop", "The title is all in capitals. Mail filters distrust that."
         )
 
 
@@ -142,39 +157,47 @@ def _body(facts: Facts) -> Iterable[Finding]:
         yield Finding(
             "table", "note", "A table is too wide for a mail: a link to the page stands for it."
         )
+    for address in facts.addresses:
+        if not re.match(r"#|[a-z][a-z0-9+.-]*:", address, re.IGNORECASE):
+            yield Finding(
+                "link",
+                "warning",
+                "The link {url} has no site of its own: in the letter it leads to your site.",
+                {"url": address[:200]},
+            )
     for link in text.links:
-        yield from _link(link)
+        for one in _link(link):
+            stops = one.severity == "stop" and facts.to_email
+            yield one if stops else replace(one, severity="warning")
 
 
 def _link(link: Link) -> Iterable[Finding]:
     about: dict[str, object] = {"url": link.url[:200]}
     parts = urlsplit(link.url)
-    if link.url.startswith("#") or parts.scheme == "mailto":
+    if parts.scheme == "mailto":
         return
-    if parts.scheme not in ("http", "https"):
+    if parts.scheme == "http":
         yield Finding(
             "link",
             "warning",
-            "The link {url} has no site of its own: in the letter it leads to your site.",
+            "The link {url} is not secure: write https. In the mail it is a text.",
             about,
         )
-        return
-    if parts.scheme == "http":
-        yield Finding("link", "warning", "The link {url} is not secure: write https.", about)
     if re.fullmatch(r"[\d.]+|\[.*\]", parts.netloc.partition(":")[0] or "["):
         yield Finding(
             "link",
             "warning",
-            "The link {url} leads to a bare number. Filters distrust that.",
+            "The link {url} leads to a bare number. In the mail it is a text.",
             about,
         )
-    shown = _ADDRESS_LIKE.fullmatch(link.words.strip())
+    words = link.words.strip()
+    shown = _ADDRESS_LIKE.fullmatch(words)
     if shown and shown[1].lower().removeprefix("www.") != (parts.hostname or "").removeprefix(
         "www."
     ):
         yield Finding(
             "link",
-            "warning",
+            "stop" if _SURELY_AN_ADDRESS.match(words) else "warning",
             "A link shows one address and leads to another: {url}",
             about,
         )

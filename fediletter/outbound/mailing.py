@@ -26,9 +26,9 @@ from fediletter.mail.letter import LetterContent, render_letter
 from fediletter.newsletter.html import MAIL_COLUMN, file_in_mail, from_markdown, images_in
 from fediletter.newsletter.preflight import (
     HTML_STOPS,
-    LIKE_AN_ANSWER,
     MAIL_STOPS,
     MAIL_WITH_IMAGES_STOPS,
+    stops_of_mail,
 )
 from fediletter.newsletter.rhythm import promise
 from fediletter.newsletter.tokens import TEST_KEY
@@ -187,6 +187,7 @@ def letter_content(
         profile="mail",
         language=post.language,
         base_url=links.base,
+        page_url=web_url,
         images=images,
         instead_of_wide=(see, web_url) if web_url else None,
     )
@@ -249,21 +250,22 @@ def compose_letter(
         note: Above the title: why another mail comes.
 
     Raises:
-        AppError: The subject or a name cannot be sent, or the letter is too long (MI-8).
+        AppError: The subject, a name or a link cannot be sent, or the letter is too long (MI-8).
         CannotEmbed: Its images cannot travel inside the mail as the founder wants.
     """
     subject = subject or post.title
-    if LIKE_AN_ANSWER.match(subject.strip()):
-        raise AppError(
-            422,
-            "The title begins like an answer. Mail filters distrust that.",
-            "Begin the title with another word, or send it to the web and the fediverse only.",
-        )
     content = replace(
         letter_content(post, letter, links, language, images),
         note=note,
         subject=_typeset(subject, post.language),
     )
+    for wrong in stops_of_mail(subject, content.body_html):
+        raise AppError(
+            422,
+            wrong.words,
+            "Change that, or send it to the web and the fediverse only.",
+            wrong.fields,
+        )
     html, text = render_letter(content, words(language).gettext)
     if len(html.encode()) > HTML_STOPS:
         raise AppError(
@@ -292,12 +294,12 @@ def compose_letter(
                 images=embedded,
             )
         )
-    except CannotCompose as wrong:
+    except CannotCompose as refused:
         raise AppError(
             422,
             "The title cannot be the subject of a mail.",
             "Take out control characters and the sequence =? from title and sender's name.",
-        ) from wrong
+        ) from refused
     raw = template.to_bytes()
     most = MAIL_WITH_IMAGES_STOPS if embedded else MAIL_STOPS
     if len(raw) > most:

@@ -15,7 +15,7 @@ import httpx
 from federation.errors import FederationError
 from fediletter.mail.embedding import weights_of
 from fediletter.mail.letter import render_letter
-from fediletter.newsletter.html import from_markdown
+from fediletter.newsletter.html import addresses_in, from_markdown
 from fediletter.newsletter.preflight import Facts, Finding, find, links_of
 from fediletter.outbound.mailing import embedding_of, images_shown, letter_content
 from fediletter.services import Services
@@ -56,6 +56,7 @@ async def preflight(services: Services, post: Post) -> list[Finding]:
             summary=post.summary,
             topics=len(post.topics),
             body_html=body,
+            addresses=tuple(addresses_in(post.body_markdown)),
             mail_bytes=len(mail.encode("utf-8")),
             to_web=post.to_web,
             to_fediverse=post.to_fediverse,
@@ -126,5 +127,9 @@ async def _ask(services: Services, url: str) -> Finding | None:
 
 def _web(services: Services, post: Post) -> str:
     return from_markdown(
-        post.body_markdown, profile="web", language=post.language, base_url=services.links.base
+        post.body_markdown,
+        profile="web",
+        language=post.language,
+        base_url=services.links.base,
+        page_url=services.links.letter(post.slug),
     )

@@ -123,7 +123,11 @@ def podcast(
 def content_of(post: Post, links: Links) -> str:
     """A letter as a feed reader shows it, its cover first."""
     body = from_markdown(
-        post.body_markdown, profile="mail", language=post.language, base_url=links.base
+        post.body_markdown,
+        profile="mail",
+        language=post.language,
+        base_url=links.base,
+        page_url=links.letter(post.slug),
     )
     image = image_of(post, links)
     if image is None:

@@ -100,7 +100,11 @@ def teaser_of(post: Post) -> str:
 def content_of(post: Post, links: Links, head: str) -> SafeHtml:
     """The letter below its head as `content`; cut with a link to the rest when peers refuse it."""
     body = from_markdown(
-        post.body_markdown, profile="article", language=post.language, base_url=links.base
+        post.body_markdown,
+        profile="article",
+        language=post.language,
+        base_url=links.base,
+        page_url=links.letter(post.slug),
     )
     content = SafeHtml(head + body)
     if len(content) <= CONTENT_CAP:

@@ -194,7 +194,7 @@ async def test_the_newest_letter_is_looked_at_by_our_rules_and_by_spamassassin(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     async with running_shop(tmp_path / "shop", workers=False) as shop:
         assert await sample_findings(shop.services) == []  # Before the first letter.
-        text = "Voir [https://bank.example](https://shop.example/).\n\n![](https://x.example/a.png)"
+        text = "Voir [bank.example](https://shop.example/).\n\n![](https://x.example/a.png)"
         await shop.publish("Du lin", text)
         found = await sample_findings(shop.services)
 

@@ -252,11 +252,34 @@ async def test_a_letter_beyond_what_gmail_shows_is_not_mailed(shop):
 
 @pytest.mark.rule("HD-5")
 async def test_a_title_like_an_answer_is_no_subject_of_a_letter(shop):
-    for title in ("Re: le lin", "Fwd : le lin"):
+    for title, words in (
+        ("Re: le lin", "begins like an answer"),
+        ("Fwd : le lin", "begins like an answer"),
+        ("LE LIN EST LÀ", "in capitals"),
+    ):
         post = await shop.draft(title, "Bonjour.")
-        with pytest.raises(AppError, match="begins like an answer"):
+        with pytest.raises(AppError, match=words):
             await publishing.publish(shop.services, post.id, version=post.version)
     await shop.publish("Réponse au lin", "Bonjour.")
+    await shop.publish("LE LIN EST LÀ", "Bonjour.", to_email=False)
+
+
+@pytest.mark.rule("HT-6")
+async def test_a_link_that_shows_another_address_is_not_mailed_and_the_desk_says_why(shop):
+    await add_active(shop, ANA)
+    csrf = await shop.log_in()
+    false = "Voir [https://bank.example](https://shop.example/)."
+    post = await shop.draft("Du lin", false)
+
+    form = {"csrf": csrf, "version": post.version, "action": "publish", "when": "now"}
+    answer = await shop.post(f"/desk/letters/{post.id}/publish", **form)
+
+    assert answer.status_code == 422
+    assert answer.text.count("mène à une autre\u00a0: https://shop.example/") == 2
+    assert (await get(shop, "du-lin")).state == "draft"
+    await shop.publish("Sur le web", false, to_email=False)
+    await settled(shop)
+    assert mails(shop, ANA) == []
 
 
 @pytest.mark.rule("MI-8")

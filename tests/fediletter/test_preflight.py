@@ -15,6 +15,7 @@ GOOD = Facts(
     summary="Ce que nous avons appris du lin cette saison, et un sac qui en vient.",
     topics=1,
     body_html="<p>" + "Bonjour. " * 40 + '<a href="https://a.example/">Le site</a></p>',
+    addresses=("https://a.example/",),
     mail_bytes=20_000,
     to_web=True,
     to_fediverse=True,
@@ -53,18 +54,24 @@ def test_a_good_letter_has_nothing_to_repair_and_says_what_each_channel_does():
         ({"title": " "}, "title", "stop"),
         ({"title": "x" * 61}, "subject", "warning"),
         ({"title": "Re: lin"}, "subject", "stop"),
-        ({"title": "SOLDES DE LIN"}, "subject", "warning"),
+        ({"title": "SOLDES DE LIN"}, "subject", "stop"),
         ({"summary": ""}, "summary", "warning"),
         ({"topics": 0}, "topic", "note"),
         ({"body_html": ""}, "body", "stop"),
         ({"body_html": GOOD.body_html + '<img src="/a.jpg">'}, "alt", "warning"),
         ({"has_cover": True}, "alt", "warning"),
         ({"body_html": '<p>x</p><img src="/a.jpg" alt="b">'}, "images", "warning"),
-        ({"body_html": GOOD.body_html + '<a href="/letters/x">x</a>'}, "link", "warning"),
+        ({"addresses": ("/letters/x",)}, "link", "warning"),
+        ({"addresses": ("www.b.example",)}, "link", "warning"),
         ({"body_html": GOOD.body_html + '<a href="http://b.example">x</a>'}, "link", "warning"),
         ({"body_html": GOOD.body_html + '<a href="https://10.1.2.3/">x</a>'}, "link", "warning"),
         (
             {"body_html": GOOD.body_html + '<a href="https://b.example">www.a.example</a>'},
+            "link",
+            "stop",
+        ),
+        (
+            {"body_html": GOOD.body_html + '<a href="https://b.example/notes">notes.md</a>'},
             "link",
             "warning",
         ),
@@ -80,9 +87,17 @@ def test_each_thing_to_look_at_is_said_with_its_weight(fields, name, severity):
     assert (name, severity) in {(one.name, one.severity) for one in find(changed(**fields))}
 
 
-def test_an_address_shown_as_it_is_and_notes_are_no_reason_to_warn():
-    body = GOOD.body_html + '<a href="https://www.a.example/x">a.example/x</a><a href="#n1">1</a>'
-    assert grave(changed(body_html=body)) == set()
+def test_an_address_shown_as_it_is_and_places_in_the_letter_are_no_reason_to_warn():
+    body = GOOD.body_html + '<a href="https://www.a.example/x">a.example/x</a>'
+    assert grave(changed(body_html=body, addresses=("#s-1", "mailto:ana@a.example"))) == set()
+
+
+def test_a_name_in_capitals_is_not_shouting_and_what_is_not_mailed_may_be_anything():
+    assert grave(changed(title="L’ONU DIT")) == set()
+    assert grave(changed(title="ACCESSIBILITÉ")) == set()
+    body = GOOD.body_html + '<a href="https://b.example">www.a.example</a>'
+    shouting = changed(title="SOLDES DE LIN", body_html=body, to_email=False)
+    assert grave(shouting) == {("link", "warning")}
 
 
 async def test_the_sheet_shows_findings_and_follows_links_only_when_asked(shop):
@@ -165,7 +180,7 @@ async def test_every_finding_stands_on_the_sheet_before_anything_leaves(tmp_path
             "pas d’accroche",
             "Sans sujet",
             "Images sans description",
-            "/letters/x",
+            "Le lien /letters/x n’indique pas de site",
             "http://b.example",
             "Web\u00a0: ",
             "Fédivers\u00a0: ",

@@ -366,6 +366,7 @@ async def frame(request: Request) -> Response:
             profile="web",
             language=post.language,
             base_url=services.links.base,
+            page_url=services.links.letter(post.slug),
         )
         response = page(
             request, "desk/frame.html", post=shown, body=body, cover=image_of(post, services.links)

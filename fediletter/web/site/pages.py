@@ -182,6 +182,7 @@ async def _letter(request: Request) -> Response:
         profile="web",
         language=post.language,
         base_url=links.base,
+        page_url=links.letter(post.slug),
         images=images,
     )
     object_id = links.post_object(post.kind, post.public_id)

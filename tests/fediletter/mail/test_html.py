@@ -196,6 +196,40 @@ def test_links_are_whole_true_and_underlined():
         assert "text-decoration: underline" in one["style"]
 
 
+@pytest.mark.rule("HT-6")
+@pytest.mark.rule("HT-15")
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("[le site](http://b.example/?x=1&y=2)", "le site (http://b.example/?x=1&amp;y=2)"),
+        ("<http://b.example/>", "http://b.example/"),
+        ("[là](https://192.0.2.7/a)", "là (https://192.0.2.7/a)"),
+        ("[là](https://[2001:db8::1]/)", "là (https://[2001:db8::1]/)"),
+    ],
+)
+def test_what_filters_distrust_is_a_text_and_no_link(text, shown):
+    body = from_markdown(text, profile="mail", language="fr", base_url=BASE)
+
+    page = letter(body=body)
+
+    links = [attrs["href"] for tag, attrs in Tags(page).found if tag == "a"]
+    assert shown in page
+    assert links
+    assert all(one.startswith("https://shop.example/") or "slot" in one for one in links)
+
+
+@pytest.mark.rule("HT-6")
+def test_a_place_in_the_letter_is_looked_up_on_its_page():
+    page = f"{BASE}/letters/le-lin"
+
+    def linked(**more):
+        text = "[Plus bas](#s-1)\n\n# Le lin"
+        return from_markdown(text, profile="mail", language="fr", base_url=BASE, **more)
+
+    assert f'<a href="{page}#s-1">Plus bas</a>' in linked(page_url=page)
+    assert "href" not in linked()  # A letter by mail alone.
+
+
 @pytest.mark.rule("HT-11")
 @pytest.mark.rule("HT-13")
 @pytest.mark.rule("HT-14")

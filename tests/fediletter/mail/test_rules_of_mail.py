@@ -86,7 +86,7 @@ def test_a_subject_is_the_title_alone_of_a_bounded_length(kinds):
 @pytest.mark.rule("HD-5")
 @pytest.mark.parametrize("title", ["Re: le lin", "Fwd: le lin", "TR : le lin", "LE LIN EST LÀ"])
 def test_a_title_that_filters_distrust_is_named_before_it_leaves(title):
-    facts = Facts(title, "x", 1, "<p>x</p>", 10, True, True, True, False, "", True, 1, 0, 1)
+    facts = Facts(title, "x", 1, "<p>x</p>", (), 10, True, True, True, False, "", True, 1, 0, 1)
 
     assert [one for one in find(facts) if one.name == "subject"]
 
