@@ -16,7 +16,7 @@ from fediletter.mail.reports import Verdict
 from fediletter.newsletter import providers
 from fediletter.newsletter.alerts import House
 from fediletter.newsletter.joining import confirmation_bounced
-from fediletter.newsletter.subscribers import leave
+from fediletter.newsletter.subscribers import leave, left_by, undo_leave
 from storage import bounces, lanes, subscribers
 from storage.bounces import Sent
 from storage.ids import SubscriberId
@@ -105,13 +105,18 @@ def complain(tx: Tx, sent: Sent | None, key: bytes, house: House, *, now: dateti
 
 
 def withdraw_complaint(tx: Tx, key: bytes, house: House, *, now: datetime) -> None:
-    """The reader says "not spam" (RFC 6430): they may join again; joining stays their act."""
+    """The reader says "not spam" (RFC 6430): within a day all is as it was, as after any leave.
+
+    Later they may join again, as who left (UN-7).
+    """
     person = subscribers.subscriber_by_key(tx, key)
     if person is None:
         return
     address_hash = house.tokens.hash_address(person.identity)
     if subscribers.suppression_of(tx, address_hash) == "complaint":
         subscribers.suppress(tx, address_hash, "left", now=now)
+        if left_by(person) == "complaint":
+            undo_leave(tx, key, house.tokens, channel="complaint", now=now)
 
 
 def lift(tx: Tx, subscriber_id: SubscriberId, note: str, house: House, *, now: datetime) -> None:

@@ -7,6 +7,7 @@ Sources: email.md section 7; security.md EM-8, EM-11, EM-15.
 
 import json
 from datetime import datetime, timedelta
+from typing import Any
 
 from fediletter.limits import UNDO_LEAVE
 from fediletter.newsletter.joining import RHYTHMS, left_already
@@ -32,7 +33,7 @@ def leave(tx: Tx, key: bytes, tokens: Tokens, *, channel: str, now: datetime) ->
         person.id,
         state="left",
         left_at=now,
-        left_topics_json=json.dumps({"state": person.state, "topics": before}),
+        left_topics_json=json.dumps({"state": person.state, "topics": before, "by": channel}),
     )
     lanes.cancel_for_subscriber(tx, person.id, now=now)
     address_hash = tokens.hash_address(person.identity)
@@ -43,32 +44,46 @@ def leave(tx: Tx, key: bytes, tokens: Tokens, *, channel: str, now: datetime) ->
     )
 
 
-def undo_leave(tx: Tx, key: bytes, tokens: Tokens, *, now: datetime) -> bool:
-    """Take a leave back within a day (UN-7). False if that is too long ago."""
-    person = subscribers.subscriber_by_key(tx, key)
-    if person is None or person.state != "left" or person.left_at is None:
-        return person is not None and person.state == "active"
-    former = json.loads(person.left_topics_json or "{}")
-    if now - person.left_at > UNDO_LEAVE or former.get("state") != "active":
+def may_undo(tx: Tx, person: Subscriber, tokens: Tokens, *, now: datetime) -> bool:
+    """Whether a leave can still be taken back: within a day, by who got letters (UN-7)."""
+    if person.state != "left" or person.left_at is None or now - person.left_at > UNDO_LEAVE:
         return False
-    address_hash = tokens.hash_address(person.identity)
-    if subscribers.suppression_of(tx, address_hash) not in (None, "left"):
-        return False  # A complaint is lifted by a founder, after hearing from the person (BO-9).
+    # A complaint is lifted by a founder, after hearing from the person (BO-9).
+    reason = subscribers.suppression_of(tx, tokens.hash_address(person.identity))
+    return reason in (None, "left") and _former(person).get("state") == "active"
+
+
+def undo_leave(tx: Tx, key: bytes, tokens: Tokens, *, channel: str, now: datetime) -> bool:
+    """Take a leave back. False if that cannot be."""
+    person = subscribers.subscriber_by_key(tx, key)
+    if person is None or not may_undo(tx, person, tokens, now=now):
+        return person is not None and person.state == "active"
     subscribers.change_subscriber(
         tx, person.id, state="active", left_at=None, left_topics_json=None
     )
-    subscribers.lift_suppression(tx, address_hash)
+    subscribers.lift_suppression(tx, tokens.hash_address(person.identity))
+    topics = tuple(_former(person)["topics"])
     subscribers.record_consent(
-        tx,
-        person.id,
-        Event("undone", now, "link", person.language, topics_after=tuple(former["topics"])),
+        tx, person.id, Event("undone", now, channel, person.language, topics_after=topics)
     )
     return True
+
+
+def left_by(person: Subscriber) -> str:
+    """Through which door somebody left; empty if they are here."""
+    return str(_former(person).get("by", ""))
+
+
+def _former(person: Subscriber) -> dict[str, Any]:
+    """What somebody who left had before."""
+    former: dict[str, Any] = json.loads(person.left_topics_json or "{}")
+    return former
 
 
 def choose(
     tx: Tx,
     key: bytes,
+    tokens: Tokens,
     *,
     topics: tuple[str, ...],
     rhythm: str,
@@ -79,9 +94,12 @@ def choose(
 ) -> Subscriber:
     """A reader sets their topics, rhythm, language and pause.
 
+    Who left within a day, and keeps some letters after all, takes that back by it (UN-5).
+
     Args:
         tx: The transaction.
         key: Whose link it is.
+        tokens: Hash addresses.
         topics: Slugs of the topics they want; none: every letter.
         rhythm: `every` or `monthly`.
         language: `fr` or `en`.
@@ -92,6 +110,7 @@ def choose(
     Raises:
         AppError: The person is gone.
     """
+    undo_leave(tx, key, tokens, channel="preferences", now=now)
     person = subscribers.subscriber_by_key(tx, key)
     if person is None or person.state not in ("active", "pending"):
         raise left_already()

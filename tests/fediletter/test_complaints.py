@@ -1,6 +1,7 @@
 """Complaints, through real LMTP: whose they are, what ends, what is only told."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ from tests.fediletter.sent import (
     sent_to,
     suppression,
 )
+from tests.fediletter.test_digest import Calendar
 from tests.lmtp import hand_over, lmtp_address
 from tests.shop import running_shop, until
 
@@ -117,13 +119,35 @@ async def test_other_feedback_is_told_to_founders_and_suppresses_nobody(shop):
     await until(lambda: any(mail.to == "founder@shop.test" for mail in shop.mailbox()))
 
 
-async def test_not_spam_takes_the_complaint_back(shop):
-    (ana,) = await sent_to(shop, "ana@reader.test")
-    await hand_over(shop, bounce_address(shop, ana), arf())
+@pytest.mark.rule("UN-7")
+async def test_not_spam_takes_the_complaint_back_and_no_leave_of_ones_own(shop):
+    ana, bo = await sent_to(shop, "ana@reader.test", "bo@reader.test")
+    leaver = shop.services.tokens.unsubscribe((await reader(shop, "bo@reader.test")).key)
+    await shop.client.post(f"/unsubscribe/{leaver}")
+    for one in (ana, bo):
+        await hand_over(shop, bounce_address(shop, one), arf())
 
-    await hand_over(shop, bounce_address(shop, ana), arf(type="not-spam"))
+    for one in (ana, bo):
+        await hand_over(shop, bounce_address(shop, one), arf(type="not-spam"))
 
-    assert await suppression(shop, "ana@reader.test") == "left"
+    assert (await reader(shop, "ana@reader.test")).state == "active"
+    assert await suppression(shop, "ana@reader.test") is None
+    assert (await reader(shop, "bo@reader.test")).state == "left"
+    assert await suppression(shop, "bo@reader.test") == "left"
+
+
+@pytest.mark.rule("UN-7")
+async def test_not_spam_after_a_day_lets_the_reader_join_again_and_no_more(tmp_path):
+    clock = Calendar()
+    async with running_shop(tmp_path / "shop", lmtp=lmtp_address(), clock=clock) as shop:
+        (ana,) = await sent_to(shop, "ana@reader.test")
+        await hand_over(shop, bounce_address(shop, ana), arf())
+        clock.ahead = timedelta(hours=25)
+
+        await hand_over(shop, bounce_address(shop, ana), arf(type="not-spam"))
+
+        assert (await reader(shop, "ana@reader.test")).state == "left"
+        assert await suppression(shop, "ana@reader.test") == "left"
 
 
 async def test_the_form_of_jmrp_is_a_complaint(shop):

@@ -11,6 +11,8 @@ from storage import subscribers
 from storage.farewells import forget_subscriber
 from tests.fediletter.dump import dump, settled
 from tests.fediletter.readers import consents, person, preference_link, unsubscribe_link
+from tests.fediletter.test_digest import Calendar
+from tests.shop import running_shop
 
 ONE_CLICK = b"List-Unsubscribe=One-Click"
 MULTIPART = (
@@ -165,7 +167,8 @@ async def test_undo_restores_the_topics_for_a_day_and_not_for_longer(shop):
     for hours, undone in ((25, False), (23, True)):
         late = datetime.now(UTC) + timedelta(hours=hours)
         tokens = shop.services.tokens
-        assert await shop.services.store.write(undo_leave, one.key, tokens, now=late) is undone
+        work = shop.services.store.write(undo_leave, one.key, tokens, channel="page", now=late)
+        assert await work is undone
 
 
 @pytest.mark.rule("EM-9")
@@ -219,6 +222,44 @@ async def test_other_methods_are_refused_with_those_that_are_not(shop, link, met
 
 
 @pytest.mark.rule("UN-5")
+@pytest.mark.rule("UN-7")
+async def test_who_left_everything_keeps_some_subjects_by_one_press_on_the_page(tmp_path):
+    clock = Calendar()
+    async with running_shop(tmp_path / "shop", clock=clock) as shop:
+        await shop.publish("Sujets", "x", topics=["Lin", "Cuir"], to_email=False)
+        await shop.subscribe("ana@example.org", topics=["cuir", "lin"])
+        link = await unsubscribe_link(shop, "ana@example.org")
+        left = await shop.post(link, leave="yes")
+        choices = re.search(r'href="[^"]*(/preferences/[\w-]+)"', left.text)[1]
+
+        page = (await shop.client.get(choices)).text
+        assert page.count(" checked") == 5  # Both subjects; rhythm, language, no pause.
+        assert "Pendant un jour" in page
+        saved = await shop.post(choices, topics="lin", rhythm="every", language="fr")
+
+        assert saved.status_code == 200
+        one = await person(shop, "ana@example.org")
+        assert one.state == "active"
+        assert await shop.services.store.read(subscribers.topics_of, one.id) == ("lin",)
+        kinds = [kind for kind, _ in await consents(shop, "ana@example.org")]
+        assert kinds[-3:] == ["left", "undone", "topics changed"]
+        await shop.publish("Cuir", "x", topics=["Cuir"])
+        await shop.publish("Lin", "x", topics=["Lin"])
+        subjects = {mail.subject for mail in await shop.mail_to("ana@example.org", count=2)}
+        assert "Lin" in subjects
+        assert "Cuir" not in subjects
+
+        await shop.post(link, leave="yes")
+        undone = await shop.post(link, undo="yes")
+        assert choices in undone.text
+        await shop.post(link, leave="yes")
+        clock.ahead = timedelta(hours=25)
+        assert "/subscribe" in (await shop.client.get(choices)).text
+        late = await shop.post(choices, topics="lin")
+        assert late.status_code == 410
+        assert (await person(shop, "ana@example.org")).state == "left"
+
+
 @pytest.mark.rule("PR-9")
 async def test_token_pages_are_kept_by_nobody_and_point_nowhere_else(shop, link):
     for path in (link, await preference_link(shop, "ana@example.org")):

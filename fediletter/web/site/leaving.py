@@ -43,8 +43,16 @@ async def _leave(request: Request) -> Response:
     form = await _lenient_form(request)
     now = services.clock.now()
     if form.get("undo") == "yes":
-        undone = await services.store.write(rules.undo_leave, key, services.tokens, now=now)
-        return page(request, "site/undone.html", undone=undone)
+        undone = await services.store.write(
+            rules.undo_leave, key, services.tokens, channel="page", now=now
+        )
+        person = await services.store.read(subscribers.subscriber_by_key, key)
+        return page(
+            request,
+            "site/undone.html",
+            undone=undone,
+            preferences=None if person is None else _preferences(request, person),
+        )
     by_page = form.get("leave") == "yes"
     channel = "page" if by_page else "one-click"
     await services.store.write(rules.leave, key, services.tokens, channel=channel, now=now)

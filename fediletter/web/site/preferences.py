@@ -89,7 +89,7 @@ async def preferences(request: Request) -> Response:
     now = services.clock.now()
     if one(form, "data"):
         return await _mail_link(request, person, one(form, "data"))
-    if person.state == "left":
+    if one(form, "channel") and person.state == "left":
         raise left_already()
     if one(form, "channel") == "claim":
         own = await services.keyring.newsletter()
@@ -105,6 +105,7 @@ async def preferences(request: Request) -> Response:
     changed = await services.store.write(
         rules.choose,
         person.key,
+        services.tokens,
         topics=some(form, "topics"),
         rhythm=one(form, "rhythm"),
         language=language if language in LANGUAGES else person.language,
@@ -134,16 +135,18 @@ async def _again(request: Request, person: Subscriber) -> Subscriber:
 async def _show(request: Request, person: Subscriber, note: str = "") -> Response:
     services = services_of(request)
 
-    def look(tx: Tx) -> tuple[Newsletter, list[Topic], tuple[str, ...], str | None]:
+    now = services.clock.now()
+
+    def look(tx: Tx) -> tuple[Newsletter, list[Topic], tuple[str, ...], str | None, bool]:
         return (
             get_newsletter(tx),
             all_topics(tx, public_only=True),
             subscribers.topics_of(tx, person.id),
             handle_of(tx, person.follows_as) if person.follows_as else None,
+            rules.may_undo(tx, person, services.tokens, now=now),
         )
 
-    newsletter, topics, chosen, handle = await services.store.read(look)
-    now = services.clock.now()
+    newsletter, topics, chosen, handle, may_undo = await services.store.read(look)
     paused = person.paused_until if person.paused_until and person.paused_until > now else None
     return page(
         request,
@@ -155,6 +158,7 @@ async def _show(request: Request, person: Subscriber, note: str = "") -> Respons
         topics=topics,
         chosen=chosen,
         handle=handle,
+        may_undo=may_undo,
         legend=wording.LEGEND,
         note=_NOTES.get(note, ""),
         here=services.links.preferences(request.path_params["token"]),
