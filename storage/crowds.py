@@ -14,9 +14,17 @@ import sqlalchemy as sa
 
 from storage.ids import SubscriberId, TopicId
 from storage.lanes import chunks, mail_lane_of
-from storage.schema import consent, consent_text, subscriber, subscription, suppression, topic
+from storage.schema import (
+    bounce,
+    consent,
+    consent_text,
+    subscriber,
+    subscription,
+    suppression,
+    topic,
+)
 from storage.store import Tx
-from storage.subscribers import Event
+from storage.subscribers import EVENT, Event, event_of
 from storage.times import from_ms, to_ms
 
 # Consent events that are an act of the person.
@@ -34,6 +42,16 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """What came back of a letter to somebody."""
+
+    class_: str
+    status: str | None
+    counted: bool
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Newcomer:
     """Somebody to be added."""
 
@@ -48,9 +66,12 @@ class Newcomer:
     confirmed_at: datetime | None
     left_at: datetime | None
     paused_until: datetime | None
+    held_until: datetime | None
+    follows_as: str | None
     topics: tuple[TopicId, ...]
     all_topics: bool  # Every letter.
-    event: Event
+    events: tuple[Event, ...]  # The oldest first.
+    reports: tuple[Reported, ...]
 
 
 def known_among(tx: Tx, identities: Sequence[str]) -> dict[str, Known]:
@@ -101,6 +122,8 @@ def add_all(tx: Tx, people: Sequence[Newcomer], *, now: datetime) -> None:
                 "confirmed_at": _ms(one.confirmed_at),
                 "left_at": _ms(one.left_at),
                 "paused_until": _ms(one.paused_until),
+                "held_until": _ms(one.held_until),
+                "follows_as": one.follows_as,
             }
             for one in people
         ],
@@ -113,12 +136,25 @@ def add_all(tx: Tx, people: Sequence[Newcomer], *, now: datetime) -> None:
     ]
     if chosen:
         tx.execute(sa.insert(subscription), chosen)
-    record_all(tx, {ids[one.identity]: one.event for one in people})
+    record_all(tx, {ids[one.identity]: one.events for one in people})
+    reported = [
+        {
+            "subscriber_id": ids[one.identity],
+            "class_": report.class_,
+            "status": report.status,
+            "counted": report.counted,
+            "at": to_ms(report.at),
+        }
+        for one in people
+        for report in one.reports
+    ]
+    if reported:
+        tx.execute(sa.insert(bounce), reported)
 
 
-def record_all(tx: Tx, events: Mapping[SubscriberId, Event]) -> None:
-    """An entry in the consent record of each."""
-    if not events:
+def record_all(tx: Tx, records: Mapping[SubscriberId, Sequence[Event]]) -> None:
+    """Entries in the consent record of each, the oldest first."""
+    if not any(records.values()):
         return
     tx.execute(
         sa.insert(consent),
@@ -135,7 +171,8 @@ def record_all(tx: Tx, events: Mapping[SubscriberId, Event]) -> None:
                 "message_id": event.message_id,
                 "proof": event.proof,
             }
-            for subscriber_id, event in events.items()
+            for subscriber_id, events in records.items()
+            for event in events
         ],
     )
 
@@ -169,60 +206,62 @@ def suppress_all(tx: Tx, reasons: Mapping[bytes, tuple[str, datetime]]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What of a person's consent goes out with them."""
+    """What is known of a person beside their own row."""
 
-    public: tuple[str, ...]  # Slugs.
-    hidden: tuple[str, ...]
-    version: str  # Of the wording agreed to; empty: none is kept.
-    text: str
-    proof: str
+    public: dict[str, str]  # Topics: names by slug.
+    hidden: dict[str, str]
+    events: tuple[Event, ...]  # The oldest first.
+    reports: tuple[Reported, ...]
 
 
-def records_of(tx: Tx, ids: Sequence[SubscriberId]) -> dict[SubscriberId, Record]:
-    """Topics, wording and proof of each of these people."""
-    public: dict[int, list[str]] = {}
-    hidden: dict[int, list[str]] = {}
-    wordings: dict[int, str] = {}
-    proofs: dict[int, str] = {}
+def records_of(
+    tx: Tx, ids: Sequence[SubscriberId], *, reported_since: datetime
+) -> dict[SubscriberId, Record]:
+    """Topics, record of consent and late reports of each of these people."""
+    events: dict[SubscriberId, list[Event]] = {one: [] for one in ids}
+    reports: dict[SubscriberId, list[Reported]] = {one: [] for one in ids}
+    topics: dict[tuple[SubscriberId, bool], dict[str, str]] = {}
     for chunk in chunks(ids):
-        for whose, slug, is_public in tx.rows(
-            sa.select(subscription.c.subscriber_id, topic.c.slug, topic.c.public)
+        for whose, slug, name, is_public in tx.rows(
+            sa.select(subscription.c.subscriber_id, topic.c.slug, topic.c.name, topic.c.public)
             .join(topic, topic.c.id == subscription.c.topic_id)
             .where(subscription.c.subscriber_id.in_(chunk))
             .order_by(topic.c.position, topic.c.name)
         ):
-            (public if is_public else hidden).setdefault(whose, []).append(slug)
-        for whose, version, proof in tx.rows(
-            sa.select(consent.c.subscriber_id, consent.c.text_version, consent.c.proof)
-            .where(
-                consent.c.subscriber_id.in_(chunk),
-                sa.or_(consent.c.text_version.is_not(None), consent.c.proof.is_not(None)),
-            )
+            topics.setdefault((whose, bool(is_public)), {})[slug] = name
+        for whose, *row in tx.rows(
+            sa.select(consent.c.subscriber_id, *EVENT)
+            .where(consent.c.subscriber_id.in_(chunk))
             .order_by(consent.c.id)
         ):
-            if version:
-                wordings[whose] = version
-            if proof:
-                proofs[whose] = proof
-    versions = sorted(set(wordings.values()))
-    texts = {
-        row[0]: row[1]
-        for chunk in chunks(versions)
-        for row in tx.rows(
-            sa.select(consent_text.c.version, consent_text.c.text).where(
-                consent_text.c.version.in_(chunk)
+            events[whose].append(event_of(tuple(row)))
+        for whose, class_, status, counted, at in tx.rows(
+            sa.select(
+                bounce.c.subscriber_id, bounce.c.class_, bounce.c.status, bounce.c.counted,
+                bounce.c.at,
             )
-        )
-    }
+            .where(bounce.c.subscriber_id.in_(chunk), bounce.c.at >= to_ms(reported_since))
+            .order_by(bounce.c.at, bounce.c.id)
+        ):  # fmt: skip
+            reports[whose].append(Reported(class_, status, bool(counted), from_ms(at)))
     return {
         one: Record(
-            tuple(public.get(one, ())),
-            tuple(hidden.get(one, ())),
-            wordings.get(one, ""),
-            texts.get(wordings.get(one, ""), ""),
-            proofs.get(one, ""),
+            topics.get((one, True), {}),
+            topics.get((one, False), {}),
+            tuple(events[one]),
+            tuple(reports[one]),
         )
         for one in ids
+    }
+
+
+def wordings(tx: Tx, versions: Sequence[str]) -> dict[str, str]:
+    """What people agreed to, by version."""
+    query = sa.select(consent_text.c.version, consent_text.c.text)
+    return {
+        row[0]: row[1]
+        for chunk in chunks(versions)
+        for row in tx.rows(query.where(consent_text.c.version.in_(chunk)))
     }
 
 

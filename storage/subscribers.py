@@ -43,6 +43,7 @@ class Subscriber:
     confirmed_at: datetime | None
     left_at: datetime | None
     paused_until: datetime | None
+    held_until: datetime | None  # Bounced: no mail for a while.
     follows_as: str | None
 
 
@@ -61,7 +62,18 @@ class Event:
     proof: str | None = None
 
 
-_TIMES = ("requested_at", "confirmed_at", "left_at", "paused_until")
+_TIMES = ("requested_at", "confirmed_at", "left_at", "paused_until", "held_until")
+EVENT = (
+    consent.c.kind,
+    consent.c.at,
+    consent.c.channel,
+    consent.c.language,
+    consent.c.topics_before_json,
+    consent.c.topics_after_json,
+    consent.c.text_version,
+    consent.c.message_id,
+    consent.c.proof,
+)
 _NAMES = list(Subscriber.__dataclass_fields__)
 _SELECT = sa.select(*(subscriber.c[name] for name in _NAMES))
 
@@ -298,32 +310,15 @@ def keep_consent_text(tx: Tx, version: str, language: str, text: str, *, now: da
 def consent_of(tx: Tx, subscriber_id: SubscriberId) -> list[Event]:
     """The consent record of a person, the oldest first."""
     rows = tx.rows(
-        sa.select(
-            consent.c.kind,
-            consent.c.at,
-            consent.c.channel,
-            consent.c.language,
-            consent.c.topics_before_json,
-            consent.c.topics_after_json,
-            consent.c.text_version,
-            consent.c.message_id,
-            consent.c.proof,
-        )
-        .where(consent.c.subscriber_id == subscriber_id)
-        .order_by(consent.c.id)
+        sa.select(*EVENT).where(consent.c.subscriber_id == subscriber_id).order_by(consent.c.id)
     )
-    return [
-        Event(
-            row[0],
-            from_ms(row[1]),
-            row[2],
-            row[3],
-            tuple(json.loads(row[4])),
-            tuple(json.loads(row[5])),
-            *row[6:],
-        )
-        for row in rows
-    ]
+    return [event_of(row) for row in rows]
+
+
+def event_of(row: tuple[Any, ...]) -> Event:
+    """From the columns `EVENT`."""
+    before, after = (tuple(json.loads(one)) for one in row[4:6])
+    return Event(row[0], from_ms(row[1]), row[2], row[3], before, after, *row[6:])
 
 
 def suppress(tx: Tx, address_hash: bytes, reason: str, *, now: datetime) -> None:

@@ -87,7 +87,7 @@ async def _export(settings: Settings, directory: Path) -> int:
         now = services.clock.now()
         await services.store.write(audit.write, "export", channel="cli", now=now)
         count = write_letters(services.store, directory, settings.media)
-        rows = subscriber_rows(services.store, services.tokens)
+        rows = subscriber_rows(services.store, services.tokens, now=now)
         _write(directory / "subscribers.csv", _table(rows))
         for name, handles in (await services.store.read(followers_by_actor)).items():
             _write(directory / f"followers-{name}.csv", _table(follower_rows(handles)))

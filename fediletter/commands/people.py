@@ -170,12 +170,11 @@ def export(ctx: click.Context) -> None:
     tokens = Tokens(load_vault(settings_of(ctx).secret_file))
 
     def run(store: Store) -> None:
-        store.submit(
-            audit.write, "export", subject="subscribers", channel="cli", now=_now()
-        ).result()
+        now = _now()
+        store.submit(audit.write, "export", subject="subscribers", channel="cli", now=now).result()
         # Lines end as RFC 4180 says, in UTF-8, whatever the terminal would like (IM-7).
         out = io.TextIOWrapper(sys.stdout.buffer, "utf-8", newline="")
-        csv.writer(out).writerows(subscriber_rows(store, tokens))
+        csv.writer(out).writerows(subscriber_rows(store, tokens, now=now))
         out.flush()
         out.detach()
 

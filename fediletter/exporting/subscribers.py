@@ -4,8 +4,11 @@ Sources: email.md section 13 (our own columns, IM-7); security.md WE-18.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
+from fediletter.exporting.record import Kept, as_cell
+from fediletter.limits import REPORTS_OLDEST
 from fediletter.newsletter.tokens import Tokens
 from storage import crowds, subscribers
 from storage.crowds import Record
@@ -28,8 +31,8 @@ COLUMNS = (
     "reason",
     "hidden_topics",
     "proof",
-    "consent_text",
     "all_topics",
+    "record",
 )
 _BATCH = 1000
 
@@ -43,28 +46,70 @@ def cell(text: str) -> str:
     return f"'{text}" if text[:1] in (*FORMULA, "'") else text
 
 
-def subscriber_rows(store: Store, tokens: Tokens) -> Iterator[list[str]]:
+def subscriber_rows(store: Store, tokens: Tokens, *, now: datetime) -> Iterator[list[str]]:
     """The header, then a row for each subscriber, a batch at a time."""
     yield list(COLUMNS)
-    after = 0
+    after, told = 0, _Told(set(), set())
     while True:
-        batch = store.submit(_batch, tokens, after).result()
-        for person, record, reason in batch:
-            yield _row(person, record, reason)
+        batch = store.submit(_batch, tokens, after, told, now=now).result()
+        for person, record, reason, wordings in batch:
+            yield _row(person, record, reason, wordings, told)
         if len(batch) < _BATCH:
             return
         after = batch[-1][0].id
 
 
-def _batch(tx: Tx, tokens: Tokens, after: int) -> list[tuple[Subscriber, Record, str]]:
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What earlier rows hold already."""
+
+    versions: set[str]
+    slugs: set[str]
+
+
+_Known = tuple[Subscriber, Record, str, dict[str, str]]
+
+
+def _batch(tx: Tx, tokens: Tokens, after: int, told: _Told, *, now: datetime) -> list[_Known]:
     people = subscribers.list_subscribers(tx, limit=_BATCH, after=after)
-    records = crowds.records_of(tx, [person.id for person in people])
+    ids = [person.id for person in people]
+    records = crowds.records_of(tx, ids, reported_since=now - REPORTS_OLDEST)
+    agreed = {
+        event.text_version
+        for record in records.values()
+        for event in record.events
+        if event.text_version
+    }
+    wordings = crowds.wordings(tx, sorted(agreed - told.versions))
     hashes = {person.id: tokens.hash_address(person.identity) for person in people}
     reasons = crowds.suppressions_among(tx, list(hashes.values()))
-    return [(person, records[person.id], reasons.get(hashes[person.id], "")) for person in people]
+    return [
+        (person, records[person.id], reasons.get(hashes[person.id], ""), wordings)
+        for person in people
+    ]
 
 
-def _row(person: Subscriber, record: Record, reason: str) -> list[str]:
+def _row(
+    person: Subscriber, record: Record, reason: str, wordings: dict[str, str], told: _Told
+) -> list[str]:
+    versions = [event.text_version for event in record.events if event.text_version]
+    proofs = [event.proof for event in record.events if event.proof]
+    new = {one: wordings[one] for one in versions if one in wordings and one not in told.versions}
+    names = {
+        slug: name
+        for slug, name in (record.public | record.hidden).items()
+        if slug not in told.slugs
+    }
+    told.versions.update(new)
+    told.slugs.update(names)
+    kept = Kept(
+        held_until=person.held_until,
+        follows_as=person.follows_as or "",
+        events=record.events,
+        reports=record.reports,
+        wordings=new,
+        topics=names,
+    )
     row = [
         person.email,
         person.language,
@@ -73,15 +118,15 @@ def _row(person: Subscriber, record: Record, reason: str) -> list[str]:
         person.state,
         person.requested_at.isoformat(),
         _moment(person.confirmed_at),
-        record.version,
+        versions[-1] if versions else "",
         person.source,
         _moment(person.left_at),
         _moment(person.paused_until),
         reason,
         ";".join(record.hidden),
-        record.proof,
-        record.text,
+        proofs[-1] if proofs else "",
         "yes" if person.all_topics else "no",
+        as_cell(kept),
     ]
     return [cell(text) for text in row]
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from fediletter.exporting.record import NoRecord, from_cell
 from fediletter.importing.cells import Refused, is_yes, labels_of, moment_of, text_of
 from fediletter.importing.files import Row, Sheet
 from fediletter.importing.providers import OWN, Source
@@ -56,6 +57,7 @@ class Person:
     version: str  # Of the wording that they agreed to with us.
     text: str
     proof: str
+    record: str  # Of `exporting.record`.
 
 
 class Decider:
@@ -119,13 +121,20 @@ class Decider:
         is_told = self._source is OWN and cell.has("all_topics")
         return is_yes(cell.one("all_topics")) if is_told else None
 
-    def _ours(self, cell: "_Cells") -> tuple[datetime | None, str, str, str, str, str]:
+    def _ours(self, cell: "_Cells") -> tuple[datetime | None, str, str, str, str, str, str]:
         """What only our own export tells."""
         if self._source is not OWN:
-            return None, "", "", "", "", ""
+            return None, "", "", "", "", "", ""
         reason = cell.one("reason")
         if reason and reason not in _REASONS:
             raise Refused("This row gives a reason that we do not know.")
+        try:
+            kept = from_cell(cell.whole("record"))
+        except NoRecord as wrong:
+            raise Refused("The record of this row cannot be read.") from wrong
+        moments = [one.at for one in kept.events] + [one.at for one in kept.reports]
+        if any(moment > self._now for moment in moments):
+            raise Refused("A date in this row has not come yet.")
         return (
             moment_of(cell.one("paused_until"), self._order, now=self._now, may_come=True),
             cell.one("source")[:40],
@@ -133,6 +142,7 @@ class Decider:
             cell.one("consent_version")[:40],
             cell.whole("consent_text"),
             cell.one("proof")[:_LONGEST],
+            cell.whole("record"),
         )
 
     def _level(self, cell: "_Cells") -> str:

@@ -65,7 +65,7 @@ OWN = Source(
     language=("language",),
     own=(
         *("rhythm", "consent_version", "consent_text", "source", "paused_until", "reason"),
-        *("hidden_topics", "proof", "all_topics"),
+        *("hidden_topics", "proof", "all_topics", "record"),
     ),
 )
 SOURCES = (

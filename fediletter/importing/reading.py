@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fediletter.errors import AppError
+from fediletter.exporting.record import from_cell
 from fediletter.importing.cells import Refused, order_in
 from fediletter.importing.deciding import Decider
 from fediletter.importing.files import Sheet, open_sheet, rows, unpack
@@ -36,6 +37,7 @@ class Report:
     levels: dict[str, int] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)  # Topics by how many carry them.
     hidden: list[str] = field(default_factory=list)  # Topics that founders gave (our own export).
+    names: dict[str, str] = field(default_factory=dict)  # Of topics by slug (our own export).
     own: bool = False  # Our own export.
     order: str = ""  # Of day and month: `day`, `month`, empty where it does not matter.
     asks_order: bool = False  # It matters, and the file does not tell.
@@ -101,7 +103,7 @@ def read_list(
     )
     notebook = Notebook(folder)
     try:
-        labels, report.hidden = _read(
+        labels, report.hidden, report.names = _read(
             notebook, sheets, sources, alone, decided, language=language, now=now, moved=moved
         )
         report.levels = notebook.close()
@@ -123,9 +125,10 @@ def _read(
     language: str,
     now: datetime,
     moved: Callable[[int, int], None],
-) -> tuple[Counter[str], list[str]]:
+) -> tuple[Counter[str], list[str], dict[str, str]]:
     labels: Counter[str] = Counter()
     hidden: dict[str, None] = {}
+    names: dict[str, str] = {}
     total = sum(sheet.path.stat().st_size for sheet in sheets)
     before = 0
     for sheet, source in zip(sheets, sources, strict=True):
@@ -145,10 +148,11 @@ def _read(
                 if len(labels) < _MOST_LABELS:
                     labels.update(person.topics)
                     hidden |= dict.fromkeys(person.hidden)
+                    names |= from_cell(person.record).topics
             if number % _EVERY == 0:
                 moved(before + row.end, total)
         before += sheet.path.stat().st_size
-    return labels, list(hidden)
+    return labels, list(hidden), names
 
 
 def _known(sheet: Sheet) -> Source:

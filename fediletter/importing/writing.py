@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from fediletter.errors import AppError
+from fediletter.exporting.record import from_cell
 from fediletter.importing.deciding import ACTIVE, COMPLAINT, GONE, LEFT, PENDING, Person
 from fediletter.importing.reading import Report
 from fediletter.newsletter.joining import wording_version
@@ -94,10 +95,12 @@ def make_topics(tx: Tx, report: Report, wish: Wish, *, now: datetime) -> None:
             "The labels of this list would be more than a hundred new topics.",
             "Choose which of them to make.",
         )
+    # By its name the same slug must come about: rows speak of it by that.
+    names = {label: name for label, name in report.names.items() if slug_of(name) == label}
     for label in missing:
-        topic_named(tx, label, now=now)
+        topic_named(tx, names.get(label, label), now=now)
     for label in hidden:
-        made = topic_named(tx, label, now=now)
+        made = topic_named(tx, names.get(label, label), now=now)
         topics.update_topic(
             tx, made.id, name=made.name, hashtag=made.hashtag, description="", public=False
         )
@@ -135,7 +138,7 @@ def write(tx: Tx, people: Sequence[Person], way: Way) -> dict[str, int]:
     crowds.record_all(
         tx,
         {
-            whose: Event("imported", way.now, "import", one.language, proof=_proof(one, way))
+            whose: [Event("imported", way.now, "import", one.language, proof=_proof(one, way))]
             for whose, one in waiting.items()
         },
     )
@@ -211,8 +214,18 @@ def _newcomer(one: Person, way: Way) -> Newcomer:
     chosen = {way.topics[label].id: way.topics[label].slug for label in labels}
     # As in the form: a hidden topic is no choice of theirs.
     chose_none = not any(way.topics[label].public for label in labels)
-    state = _state(one, way)
+    state, kept = _state(one, way), from_cell(one.record)
     ends = one.level in _ENDED
+    imported = Event(
+        "imported",
+        way.now,
+        "import",
+        one.language,
+        topics_before=tuple(chosen.values()) if ends else (),
+        topics_after=() if ends else tuple(chosen.values()),
+        text_version=one.version or None,
+        proof=_proof(one, way),
+    )
     return Newcomer(
         key=secrets.token_bytes(_KEY_BYTES),
         email=str(one.address),
@@ -225,18 +238,12 @@ def _newcomer(one: Person, way: Way) -> Newcomer:
         confirmed_at=_confirmed(one, state, way),
         left_at=(one.ended_at or way.now) if state == "left" else None,
         paused_until=one.paused_until,
+        held_until=kept.held_until,
+        follows_as=kept.follows_as or None,
         topics=tuple(chosen),
         all_topics=chose_none if one.all_topics is None else one.all_topics,
-        event=Event(
-            "imported",
-            way.now,
-            "import",
-            one.language,
-            topics_before=tuple(chosen.values()) if ends else (),
-            topics_after=() if ends else tuple(chosen.values()),
-            text_version=one.version or None,
-            proof=_proof(one, way),
-        ),
+        events=(*kept.events, imported),
+        reports=kept.reports,
     )
 
 
@@ -252,7 +259,10 @@ def _proof(one: Person, way: Way) -> str | None:
 
 def _keep_wordings(tx: Tx, people: Sequence[Person], way: Way) -> None:
     """The wordings that they agreed to: each is proved by its version, which is its hash."""
-    for version, text in {(one.version, one.text) for one in people if one.text}:
+    texts = {one.version: one.text for one in people if one.text}
+    for one in people:
+        texts |= from_cell(one.record).wordings
+    for version, text in texts.items():
         for language in LANGUAGES:
             if wording_version(language, text) == version:
                 subscribers.keep_consent_text(tx, version, language, text, now=way.now)

@@ -3,17 +3,23 @@
 import asyncio
 import csv
 import io
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from fediletter import importing
+from fediletter.exporting.record import Kept, as_cell, from_cell
 from fediletter.exporting.subscribers import COLUMNS
+from fediletter.newsletter.joining import wording_version
 from fediletter.newsletter.posts import topic_named
 from fediletter.services import desk_of
 from storage import crowds, intakes, subscribers, topics
-from storage.schema import founder
+from storage.bounces import past_of
+from storage.schema import bounce, founder, subscriber, subscription
+from storage.subscribers import Event
+from storage.times import to_ms
 from tests.fediletter.exports import LISTS
 from tests.fediletter.lists import AGREED, KEILA, ListDesk, suppression
 from tests.fediletter.readers import person
@@ -170,8 +176,8 @@ async def test_a_complaint_without_a_date_weighs_more_than_a_choice_here(desk, s
 
 @pytest.mark.rule("IM-7")
 async def test_our_own_list_goes_out_and_comes_in_without_loss(desk, shop, tmp_path):
-    await shop.services.store.write(topic_named, "Lin", now=datetime.now(UTC))
-    await shop.subscribe("ana@example.org", topics=["lin"])
+    await shop.services.store.write(topic_named, "Lin écru", now=datetime.now(UTC))
+    await shop.subscribe("ana@example.org", topics=["lin-ecru"])
     await shop.subscribe("gone@example.org")
     await desk.take(LISTS["Buttondown"][1], **AGREED)
     await desk.take("email\n'+plus@example.org\n", **AGREED)
@@ -184,8 +190,14 @@ async def test_our_own_list_goes_out_and_comes_in_without_loss(desk, shop, tmp_p
         subscribers.change_subscriber(
             tx, ana.id, rhythm="monthly", language="en", paused_until=now + timedelta(days=30)
         )
-        from storage.schema import subscription
-
+        tx.execute(
+            sa.update(subscriber)
+            .where(subscriber.c.id == ana.id)
+            .values(held_until=to_ms(now + timedelta(days=5)), follows_as="https://x.example/u/ana")
+        )
+        reported = {"subscriber_id": ana.id, "class_": "full", "status": "5.2.2", "counted": True}
+        for days in (3, 61):  # What is older than a report may be counts for nothing.
+            tx.execute(bounce.insert().values(**reported, at=to_ms(now - timedelta(days=days))))
         tx.execute(subscription.insert().values(subscriber_id=ana.id, topic_id=vip.id, since=0))
         # The one gets every letter, the other not: their only topic was hidden since.
         plus = subscribers.find_subscriber(tx, "+plus@example.org")
@@ -213,7 +225,11 @@ async def test_our_own_list_goes_out_and_comes_in_without_loss(desk, shop, tmp_p
     ana = rows["ana@example.org"]
     assert (ana["hidden_topics"], ana["rhythm"], ana["source"]) == ("vip", "monthly", "form")
     assert len(ana["consent_version"]) == 16
-    assert len(ana["consent_text"]) > 40
+    record = json.loads(ana["record"])
+    assert [one["kind"] for one in record["consent"]] == ["requested", "confirmed"]
+    assert len(record["wordings"]) == 2  # Of the form, and of the mail that asked.
+    for text in record["wordings"].values():  # Not with each who agreed to it.
+        assert first.decode().count(json.dumps(text, ensure_ascii=False)[1:30]) == 1
     assert rows["gone@example.org"]["reason"] == "full"
     assert rows["bd-angry@example.org"]["reason"] == "complaint"
     assert rows["bd-in@example.org"]["proof"] == AGREED["proof"]
@@ -226,7 +242,14 @@ async def test_our_own_list_goes_out_and_comes_in_without_loss(desk, shop, tmp_p
         await other.post(path, csrf=there.csrf, action="take")
         await there.finished(path)
 
-        assert (await out(there)).decode().splitlines() == first.decode().splitlines()
+        assert known(await out(there)) == known(first)
+        assert {one.name for one in await other.services.store.read(topics.all_topics)} == {
+            "Lin écru",
+            "VIP",
+        }
+        again = await person(other, "ana@example.org")
+        assert again.held_until > datetime.now(UTC) + timedelta(days=4)
+        assert again.follows_as == "https://x.example/u/ana"
         assert await suppression(other, "gone@example.org") == "full"
         assert (await person(other, "+plus@example.org")).all_topics
         assert not (await person(other, "bd-paid@example.org")).all_topics
@@ -235,11 +258,78 @@ async def test_our_own_list_goes_out_and_comes_in_without_loss(desk, shop, tmp_p
         }
         assert hidden["vip"] is False
 
-        def wording(tx):
-            known = subscribers.find_subscriber(tx, "ana@example.org")
-            return crowds.records_of(tx, [known.id])[known.id].text
+        versions = [one["version"] for one in record["consent"]]
+        assert await other.services.store.read(crowds.wordings, versions) == record["wordings"]
+        since = datetime.now(UTC) - timedelta(days=90)
+        (full,) = await other.services.store.read(past_of, again.id, since=since)
+        assert (full.class_, full.counted) == ("full", True)
 
-        assert await other.services.store.read(wording) == ana["consent_text"]
+
+def known(listed):
+    """What a list tells of each, but that it was imported: there that happened once more."""
+    rows = list(csv.DictReader(io.StringIO(listed.decode("utf-8-sig"))))
+    for row in rows:
+        record = json.loads(row["record"] or "{}")
+        consent = [one for one in record.pop("consent", []) if one["kind"] != "imported"]
+        row["record"] = record | {"consent": consent}
+    return rows
+
+
+async def test_a_list_of_before_there_was_a_record_brings_its_wording(desk, shop):
+    text = "Je veux recevoir ces lettres."
+    version = wording_version("fr", text)
+    header = "email,rhythm,state,confirmed_at,consent_version,consent_text"
+    await desk.take(f"{header}\nana@example.org,every,active,2025-01-02,{version},{text}\n")
+
+    assert await desk.states() == {"ana@example.org": "active"}
+    assert await shop.services.store.read(crowds.wordings, [version]) == {version: text}
+
+
+def test_of_very_many_events_a_row_keeps_the_newest_so_that_it_can_come_in():
+    begun = datetime(2020, 1, 1, tzinfo=UTC)
+    events = tuple(
+        Event("imported", begun + timedelta(days=day), "import", "fr", proof="x" * 499)
+        for day in range(400)
+    )
+
+    cell = as_cell(Kept(events=events))
+
+    assert len(cell) < 64_000
+    kept = from_cell(cell).events
+    assert len(kept) > 50
+    assert kept == events[-len(kept) :]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "[]",
+        "{",
+        '{"consent":[{"kind":"left"}]}',
+        '{"consent":[{"kind":"left","at":"2025-01-02"}]}',
+        '{"consent":[{"kind":"left","at":"0001-01-01T00:00:00+00:00"}]}',
+        '{"consent":[{"kind":"left","at":"2093-01-01T00:00:00+00:00"}]}',
+        '{"returned":[["full"]]}',
+        '{"held_until":5}',
+        '{"follows_as":"' + "x" * 501 + '"}',
+        '{"wordings":{"v":"\\ud800"}}',
+        "[" * 5000,
+    ],
+)
+async def test_a_row_whose_record_is_not_ours_is_refused_alone(desk, record):
+    out = io.StringIO()
+    csv.writer(out).writerows(
+        [
+            ["email", "rhythm", "state", "consent_version", "record"],
+            ["ana@example.org", "every", "active", "", record],
+            ["ben@example.org", "every", "active", "", ""],
+        ]
+    )
+
+    path, _ = await desk.look(out.getvalue())
+
+    assert [row[1] for row in await desk.refused(path)] == ["2"]
+    assert (await desk.report(path)).added == 1
 
 
 def _make_an_editor(tx) -> None:

@@ -181,15 +181,15 @@ async def refused_rows(request: Request) -> Response:
 @at_desk_anew
 async def export_list(request: Request) -> Response:
     """All subscribers with their consent, as the import takes them."""
-    services = services_of(request)
+    services, now = services_of(request), services_of(request).clock.now()
     await services.store.write(
         audit.write,
         "export",
         subject="subscribers",
         founder_id=session_at(request).founder.id,
-        now=services.clock.now(),
+        now=now,
     )
-    return _download(subscriber_rows(services.store, services.tokens), "subscribers.csv")
+    return _download(subscriber_rows(services.store, services.tokens, now=now), "subscribers.csv")
 
 
 def _download(table: Iterator[list[str]], name: str) -> Response:
