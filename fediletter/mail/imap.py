@@ -148,7 +148,8 @@ def _connected(mailbox: Mailbox) -> imaplib.IMAP4:
             try:
                 client.starttls(context)
             except BaseException:
-                client.shutdown()
+                with contextlib.suppress(OSError):  # A failed handshake took the socket along.
+                    client.shutdown()
                 raise
         return client
 

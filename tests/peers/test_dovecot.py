@@ -22,8 +22,7 @@ base_dir = {folder}/run
 log_path = {folder}/log
 protocols = imap lmtp
 listen = 127.0.0.1
-ssl = no
-disable_plaintext_auth = no
+{tls}
 first_valid_uid = 1
 mail_location = maildir:{folder}/mail/%n
 service imap-login {{
@@ -31,7 +30,7 @@ service imap-login {{
     port = {imap}
   }}
   inet_listener imaps {{
-    port = 0
+    port = {imaps}
   }}
 }}
 service lmtp {{
@@ -51,9 +50,20 @@ userdb {{
 """
 
 
+_IN_CLEAR = "ssl = no\ndisable_plaintext_auth = no"
+_SECURED = "ssl = required\nssl_cert = <{own}\nssl_key = <{key}"
+
+
 @contextlib.asynccontextmanager
-async def running_dovecot() -> AsyncIterator[tuple[int, int]]:
-    """A Dovecot until the block ends: its ports for LMTP and IMAP; everybody has a mailbox."""
+async def running_dovecot(
+    certificates: tuple[Path, Path, Path] | None = None, *, imaps: int = 0
+) -> AsyncIterator[tuple[int, int]]:
+    """A Dovecot until the block ends: its ports for LMTP and IMAP; everybody has a mailbox.
+
+    Args:
+        certificates: Of `make_certificates`: nobody logs in in clear then.
+        imaps: The port for TLS from the first octet, with certificates.
+    """
     need_root()
     dovecot = need("Dovecot", "dovecot")
     folder = Path(tempfile.mkdtemp(prefix="fediletter-dovecot-"))
@@ -65,7 +75,15 @@ async def running_dovecot() -> AsyncIterator[tuple[int, int]]:
     configuration = folder / "dovecot.conf"
     configuration.write_text(
         _CONFIGURATION.format(
-            folder=folder, lmtp=lmtp, imap=imap, uid=owner.pw_uid, gid=owner.pw_gid
+            folder=folder,
+            lmtp=lmtp,
+            imap=imap,
+            imaps=imaps,
+            tls=_IN_CLEAR
+            if certificates is None
+            else _SECURED.format(own=certificates[1], key=certificates[2]),
+            uid=owner.pw_uid,
+            gid=owner.pw_gid,
         )
     )
     server = await asyncio.create_subprocess_exec(

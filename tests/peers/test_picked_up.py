@@ -2,19 +2,22 @@
 
 import asyncio
 import imaplib
+import ssl
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
 from fediletter.checks.mail import mail_findings
 from fediletter.limits import LMTP_BYTES
-from fediletter.mail.imap import Mailbox, mailbox_from_url
+from fediletter.mail.imap import ImapSession, Mailbox, NoMailbox, mailbox_from_url
 from storage.schema import reply
 from tests.fediletter.mail.names import names
 from tests.fediletter.sent import bounce_address, reader, sent_to, suppression
 from tests.lmtp import report
+from tests.peers.certificates import make_certificates
 from tests.peers.test_dovecot import running_dovecot
-from tests.shop import running_shop, until
+from tests.shop import free_port, running_shop, until
 
 
 def folders(port, *, add=()):
@@ -88,6 +91,50 @@ async def test_what_lies_in_a_hosted_mailbox_is_taken_in_once_and_nothing_is_del
         found = await asyncio.to_thread(folders, port)
 
     assert found == {"INBOX": (6, 0), "Fediletter": (10, 10), "Fediletter-Other": (2, 0)}
+
+
+@pytest.mark.slow
+@pytest.mark.rule("EM-5")
+async def test_a_mailbox_is_read_by_tls_alone_and_from_whom_its_certificate_names(
+    tmp_path, monkeypatch
+):
+    certificates, imaps = make_certificates(tmp_path), free_port()
+    async with running_dovecot(certificates, imaps=imaps) as (_, port):
+        by_tls = Mailbox("localhost", imaps, "implicit", "news", "x", "INBOX")
+        later = replace(by_tls, port=port, tls="starttls")
+
+        async def refused(mailbox):
+            try:
+                (await asyncio.to_thread(ImapSession, mailbox)).close()
+            except NoMailbox as wrong:
+                return str(wrong)
+            return ""
+
+        # Nobody vouches for this server.
+        assert "CERTIFICATE_VERIFY_FAILED" in await refused(by_tls)
+        assert "CERTIFICATE_VERIFY_FAILED" in await refused(later)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates[0]))
+        # Vouched for, but not by the name that was asked for.
+        assert "CERTIFICATE_VERIFY_FAILED" in await refused(replace(by_tls, host="127.1"))
+
+        def put(text):
+            with imaplib.IMAP4("localhost", port) as client:
+                client.starttls(ssl.create_default_context())
+                client.login("news", "x")
+                client.append("INBOX", None, None, text.replace("\n", "\r\n").encode())
+
+        async with running_shop(tmp_path / "shop") as shop:
+            (ana,) = await sent_to(shop, "ana@reader.test")
+            bounced = f"Delivered-To: {bounce_address(shop, ana)}\n{report()}"
+        await asyncio.to_thread(put, bounced)
+        assert await refused(later) == ""
+        imap_url = f"imaps://news:x@localhost:{imaps}/INBOX"
+        async with running_shop(tmp_path / "shop", imap_url=imap_url) as shop:
+
+            async def is_gone():
+                return await suppression(shop, "ana@reader.test") == "gone"
+
+            await until(is_gone)
 
 
 @pytest.mark.slow
