@@ -12,6 +12,7 @@ from fediletter.founders import people
 from fediletter.founders.passwords import hash_password, problem_with
 from fediletter.installation import install, make_directory, open_store
 from fediletter.mail.addresses import BadAddress, parse_address
+from fediletter.mail.compose import fits_a_header
 from storage import founders
 from storage.store import Tx
 
@@ -30,6 +31,8 @@ def init(
     """
     if password_stdin != (founder_email is not None):
         raise click.UsageError("--founder-email and --password-stdin belong together")
+    if title is not None and not fits_a_header(title):
+        raise click.UsageError("--title has characters that a mail cannot carry")
     settings = settings_of(ctx)
     password = sys.stdin.readline().rstrip("\n") if password_stdin else ""
     if founder_email is not None:

@@ -253,6 +253,11 @@ def new_message_id(domain: str) -> str:
     return f"{secrets.token_hex(12)}@{domain}"
 
 
+def fits_a_header(text: str) -> bool:
+    """Whether a name or a title can be sent (EM-1, EM-2): asked where it is typed."""
+    return not _FORBIDDEN.search(text) and "=?" not in text
+
+
 def checked_subject(text: str) -> str:
     """A subject that cannot become another header (EM-1, EM-2), at most 150 characters.
 
@@ -264,7 +269,7 @@ def checked_subject(text: str) -> str:
 
 def _checked(text: str, longest: int, what: str) -> str:
     plain = unicodedata.normalize("NFC", text).strip()
-    if not plain or _FORBIDDEN.search(plain) or "=?" in plain:
+    if not plain or not fits_a_header(plain):
         raise CannotCompose(f"the {what} cannot be sent as it is")
     return _cut(plain, longest)
 

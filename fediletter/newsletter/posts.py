@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from fediletter.mail.compose import fits_a_header
 from fediletter.newsletter.slugs import slug_of
 from fediletter.settings import LANGUAGES
 from storage import posts
@@ -46,7 +47,7 @@ def check_draft(draft: Draft, *, publishing: bool) -> dict[str, str]:
     problems = {
         name: words for name, (most, words) in _LONGEST.items() if len(getattr(draft, name)) > most
     }
-    if "=?" in draft.title or re.search(r"[\x00-\x1f\x7f]", draft.title):
+    if not fits_a_header(draft.title):
         problems["title"] = "The title has characters that a mail cannot carry."
     elif publishing and not draft.title.strip():
         problems["title"] = "A letter needs a title."

@@ -9,6 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from fediletter.errors import AppError, FormError
 from fediletter.mail.addresses import BadAddress, parse_address
+from fediletter.mail.compose import fits_a_header
 from fediletter.newsletter.fields import FIELDS, fields_json, fields_of, problem_of
 from fediletter.newsletter.posts import hashtag_of
 from fediletter.newsletter.rhythm import holds_until, planned_too_near
@@ -175,8 +176,9 @@ def _settings_problems(changes: dict[str, Any]) -> dict[str, str]:
     problems = {}
     if not changes["title"]:
         problems["title"] = "The newsletter needs a name."
-    if "=?" in changes["title"] + changes["sender_name"]:
-        problems["title"] = "The title has characters that a mail cannot carry."
+    for name in ("title", "sender_name"):
+        if not fits_a_header(changes[name]):
+            problems[name] = "This name has characters that a mail cannot carry."
     if changes["reply_to"]:
         try:
             parse_address(changes["reply_to"])
