@@ -12,6 +12,7 @@ from fediletter.outbound import publish as publishing
 from storage import blocks, conversations, followers
 from storage.schema import delivery, remote_actor, report
 from tests.federation.peer import TYPE
+from tests.fediletter.dump import dump
 from tests.fediletter.test_inbox import (
     activity,
     follow_shop,
@@ -189,6 +190,48 @@ async def test_a_blocked_domain_loses_followers_replies_and_deliveries(shop, wor
     await send(shop, ana, follow_shop(shop, ana, 2))
     await until(lambda: world.received)
     assert world.received[0]["type"] == "Accept"
+
+
+@pytest.mark.rule("PR-7")
+async def test_who_follows_or_is_blocked_is_told_to_nobody_and_a_delete_takes_all_along(
+    shop, world
+):
+    await _followed(shop, world, "ana")
+    ana = world.peer("ana")
+    letter = await shop.publish()
+    await send(shop, ana, activity(ana, "Create", note(ana, letter.object_id)))
+    await waiting(shop)
+    await shop.services.store.write(
+        blocks.block, "domain", "blocked.example", note="", now=datetime.now(UTC)
+    )
+
+    for path, status in (
+        ("/ap/shop/followers", 200),
+        ("/ap/shop/followers?page=true", 404),
+        ("/ap/shop/following", 200),
+        ("/ap/shop/blocks/", 404),
+        ("/ap/shop/blocked/", 404),
+        ("/.well-known/blocks", 404),
+        ("/api/v1/instance/domain_blocks", 404),
+        ("/desk/blocks", 303),
+    ):
+        answer = await shop.client.get(path, headers=JSON)
+        assert answer.status_code == status, path
+        assert ana.id not in answer.text
+        assert "blocked.example" not in answer.text
+
+    def said_by_ana(tx):  # What came in is kept a month, so that no copy counts again (L-7).
+        return [row for row in dump(tx) if "Bravo" in row and not row.startswith("received")]
+
+    assert await shop.services.store.read(said_by_ana)
+    world.gone.add("ana")
+    await send(shop, ana, activity(ana, "Delete", ana.id))
+
+    async def is_forgotten():
+        said = await shop.services.store.read(said_by_ana)
+        return said == [] and await follower_count(shop) == 0
+
+    await until(is_forgotten)
 
 
 async def test_a_blocked_actor_takes_nobody_else_along(shop, world):
