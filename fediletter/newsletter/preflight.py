@@ -144,7 +144,7 @@ def _body(facts: Facts) -> Iterable[Finding]:
         yield Finding(
             "alt",
             "warning",
-            "{count} image without a description. Many mailboxes show the description first.",
+            "Images without a description: {count}. Many mailboxes show the description first.",
             {"count": without_alt},
         )
     if (text.images or facts.has_cover) and len(text.words) < _LITTLE_TEXT:
@@ -252,14 +252,14 @@ def _channels(facts: Facts) -> Iterable[Finding]:
         yield Finding(
             "fediverse",
             "note",
-            "Fediverse: title, teaser and a link, to {count} followers.",
+            "Fediverse: title, teaser and a link. Followers: {count}.",
             {"count": facts.followers},
         )
     if facts.to_email:
         yield Finding(
             "mail",
             "note",
-            "Mail: the whole letter, to {count} readers now and to {monthly} in a digest.",
+            "Mail: the whole letter. Readers now: {count}; in a monthly digest: {monthly}.",
             {"count": facts.mail_now, "monthly": facts.mail_monthly},
         )
 

@@ -126,10 +126,7 @@ async def _ask(services: Services, url: str) -> Finding | None:
 
 
 def _web(services: Services, post: Post) -> str:
+    # Places in the letter itself are not looked at: its page is not there yet.
     return from_markdown(
-        post.body_markdown,
-        profile="web",
-        language=post.language,
-        base_url=services.links.base,
-        page_url=services.links.letter(post.slug),
+        post.body_markdown, profile="web", language=post.language, base_url=services.links.base
     )

@@ -105,18 +105,20 @@ async def test_the_sheet_shows_findings_and_follows_links_only_when_asked(shop):
     await shop.log_in()
     there = f"{shop.base_url}/privacy"
     gone = f"{shop.base_url}/nowhere"
-    post = await shop.draft("Du lin", f"[a]({there}) [b]({gone}) [c](http://127.0.0.1:9/)")
+    body = f"[a]({there}) [b]({gone}) [c](http://127.0.0.1:9/) [d](#s-1)"
+    post = await shop.draft("Du lin", body)
 
     page = (await shop.client.get(f"/desk/letters/{post.id}/publish")).text
     followed = (await shop.client.get(f"/desk/letters/{post.id}/publish?links=1")).text
 
-    assert "à 1 lecteurs maintenant" in page
+    assert "Lecteurs maintenant\u00a0: 1" in page
     assert "Aucune adresse postale" in page
     assert "(404)" not in page
     assert f"{gone} mène à une page qui n’existe pas (404)" in followed
     assert "http://127.0.0.1:9/ ne mène à aucune page" in followed
     assert f"{there} mène à une page" not in followed
     assert f"{there} ne mène" not in followed
+    assert "#s-1" not in followed[followed.index('id="before"') : followed.index('id="previews"')]
 
 
 async def test_links_are_asked_for_a_bounded_time(shop, monkeypatch):
