@@ -149,6 +149,15 @@ def _tell(folder: Path, found: Intake, words: Words) -> None:
         words.ngettext("{count} refused", "{count} refused", report.refused),
     )
     click.echo(_("{source}: {counts}.", source=report.source, counts=", ".join(counts)))
+    levels = {
+        "active": _("subscribed there"),
+        "pending": _("not confirmed there"),
+        "left": _("left there"),
+        "gone": _("cannot be reached"),
+        "complaint": _("complained there"),
+    }
+    told = (f"{name}: {report.levels[one]}" for one, name in levels.items() if one in report.levels)
+    click.echo("; ".join(told))
     for count, one, many in (
         (report.confirmed, "{count} was waiting and is subscribed now.",
          "{count} were waiting and are subscribed now."),

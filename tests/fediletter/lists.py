@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 
 from fediletter import importing
 from storage import intakes, subscribers
@@ -68,3 +69,13 @@ class ListDesk:
 async def suppression(shop, address: str) -> str | None:
     hashed = shop.services.tokens.hash_address(address)
     return await shop.services.store.read(subscribers.suppression_of, hashed)
+
+
+def known(listed):
+    """What a list tells of each, but that it was imported: there that happened once more."""
+    rows = list(csv.DictReader(io.StringIO(listed.decode("utf-8-sig"))))
+    for row in rows:
+        record = json.loads(row["record"] or "{}")
+        consent = [one for one in record.pop("consent", []) if one["kind"] != "imported"]
+        row["record"] = record | {"consent": consent}
+    return rows

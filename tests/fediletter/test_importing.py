@@ -21,7 +21,7 @@ from storage.schema import bounce, founder, subscriber, subscription
 from storage.subscribers import Event
 from storage.times import to_ms
 from tests.fediletter.exports import LISTS
-from tests.fediletter.lists import AGREED, KEILA, ListDesk, suppression
+from tests.fediletter.lists import AGREED, KEILA, ListDesk, known, suppression
 from tests.fediletter.readers import person
 from tests.shop import running_shop
 
@@ -263,16 +263,6 @@ async def test_our_own_list_goes_out_and_comes_in_without_loss(desk, shop, tmp_p
         since = datetime.now(UTC) - timedelta(days=90)
         (full,) = await other.services.store.read(past_of, again.id, since=since)
         assert (full.class_, full.counted) == ("full", True)
-
-
-def known(listed):
-    """What a list tells of each, but that it was imported: there that happened once more."""
-    rows = list(csv.DictReader(io.StringIO(listed.decode("utf-8-sig"))))
-    for row in rows:
-        record = json.loads(row["record"] or "{}")
-        consent = [one for one in record.pop("consent", []) if one["kind"] != "imported"]
-        row["record"] = record | {"consent": consent}
-    return rows
 
 
 async def test_a_list_of_before_there_was_a_record_brings_its_wording(desk, shop):
