@@ -65,7 +65,7 @@ class Timetable:
         self._scheduler.start()
 
     def stop(self) -> None:
-        """Ring no more; a job that runs ends by itself."""
+        """Ring no more; a job that waits for something ends there, the next start looks again."""
         self._scheduler.shutdown(wait=False)
 
     def mind_the_clock(self) -> None:
@@ -95,6 +95,8 @@ class Timetable:
                 await job()
             except DBAPIError as trouble:
                 _log.error("the database refuses", extra={"kind": type(trouble.orig).__name__})
+            except asyncio.CancelledError:
+                return  # By `stop`: the library would log it as a failure.
 
         return run
 

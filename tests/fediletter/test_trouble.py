@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
+from fediletter.workers.timetable import Timetable
 from storage import progress
 from storage.followers import add_follower
 from storage.lanes import inbox_for
@@ -183,7 +184,6 @@ async def test_publishing_writes_the_same_for_few_and_for_many_readers(shop):
 async def test_who_never_confirms_is_forgotten_after_a_week_and_nobody_else(shop):
     from datetime import timedelta
 
-    from fediletter.workers.timetable import Timetable
     from storage.subscribers import add_subscriber, count_by_state, find_subscriber
 
     now = datetime.now(UTC)
@@ -206,3 +206,22 @@ async def test_who_never_confirms_is_forgotten_after_a_week_and_nobody_else(shop
 
     assert await shop.services.store.read(count_by_state) == {"active": 1, "pending": 1}
     assert await shop.services.store.read(find_subscriber, "old@example.org") is None
+
+
+async def test_a_job_that_waits_while_the_process_ends_is_no_trouble(shop, caplog):
+    begun = asyncio.Event()
+
+    async def waits():
+        begun.set()
+        await asyncio.Event().wait()
+
+    timetable = Timetable(shop.services, lambda: True)
+    timetable._scheduler.add_job(timetable._guarded(waits))
+    timetable.start()
+    await begun.wait()
+    (job,) = [one for one in asyncio.all_tasks() if "run_coroutine_job" in repr(one)]
+
+    timetable.stop()
+    await asyncio.wait([job])
+
+    assert [one for one in caplog.records if one.levelname == "ERROR"] == []
