@@ -81,6 +81,15 @@ def use_link(tx: Tx, token_hash: bytes, *, now: datetime) -> None:
     )
 
 
+def drop_links(tx: Tx, subscriber_id: SubscriberId) -> None:
+    """A subscriber's links that were not used yet end: what was mailed to an address serves it."""
+    tx.execute(
+        sa.delete(one_time_link).where(
+            one_time_link.c.subscriber_id == subscriber_id, one_time_link.c.used_at.is_(None)
+        )
+    )
+
+
 def forget_links(tx: Tx, *, now: datetime) -> None:
     """Drop subscribers' links that are over."""
     tx.execute(

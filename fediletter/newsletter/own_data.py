@@ -135,10 +135,11 @@ def move(tx: Tx, token: str, mailroom: Mailroom, tokens: Tokens, *, now: datetim
         email=to,
         identity=to.lower(),
         mail_lane=mail_lane_of(to.lower()),
-        epoch=person.epoch + 1,
+        epoch=person.epoch + 2,  # Of the links before, one may be newer than the last used one.
     )
     topics = subscribers.topics_of(tx, person.id)
     subscribers.drop_confirmations(tx, person.id)
+    personal.drop_links(tx, person.id)
     subscribers.lift_suppression(tx, tokens.hash_address(to.lower()))
     subscribers.record_consent(
         tx,
