@@ -44,7 +44,7 @@ _IN_BODY = {
 }
 UNSUBSCRIBE_HERE, PREFERENCES_HERE = _IN_BODY
 # What stands for words beyond ASCII, in a name and in a subject.
-_NAME_HERE, _SUBJECT_HERE = "slot-name", "slot-subject"
+_NAME_HERE, _LIST_HERE, _SUBJECT_HERE = "slot-name", "slot-list", "slot-subject"
 _LONGEST_LINE, _LONGEST_WORD = 78, 75
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _LONGEST_SUBJECT, _LONGEST_NAME = 150, 80
@@ -192,6 +192,7 @@ def compose_issue(letter: IssueLetter) -> Template:
     head = _head(message, letter.sender, letter.subject).replace(
         b"https://slot.invalid/archived", letter.archived_at.encode("ascii")
     )
+    head = _with_words(head, "List-ID", _LIST_HERE, letter.list_name, letter.list_id)
     for placeholder, name in _IN_HEADER.items():
         head = head.replace(placeholder, b"\x00" + name.encode("ascii") + b"\x00")
     # A URL is never folded, nor parted from its field by a line of nothing (SE-2).
@@ -308,8 +309,10 @@ def _name_of(sender: Sender) -> str:
 
 
 def _phrase(name: str) -> str:
-    """A list's name before its id: only what needs no encoding, else nothing (HD-9)."""
-    return f'"{name}" ' if re.fullmatch(r"[A-Za-z0-9 .,'-]{1,60}", name) else ""
+    """A list's name before its id (HD-9): nothing if it cannot be sent."""
+    if re.fullmatch(r"[A-Za-z0-9 .,'-]{1,60}", name):
+        return f'"{name}" '
+    return f"{_LIST_HERE} " if name.strip() and fits_a_header(name) else ""
 
 
 def _or_place(text: str, place: str) -> str:
@@ -334,14 +337,17 @@ def _head(message: EmailMessage, sender: Sender, subject: str) -> bytes:
         place = f"Subject: {_SUBJECT_HERE}".encode("ascii")
         head = head.replace(place, b"Subject: " + _encoded_words(subject, "Subject"))
     name = _name_of(sender)
-    if not name.isascii():
-        words = _encoded_words(name, "From")
-        rest = f" <{sender.address}>".encode("ascii")
-        fits = len(words.rpartition(b"\r\n")[2] + rest) <= _LONGEST_LINE - len("From: ")
-        before = re.compile(rb"From: " + _NAME_HERE.encode("ascii") + rb"(?:\r\n)? <")
-        fold = b"" if fits else b"\r\n"
-        head = before.sub(lambda _: b"From: " + words + fold + b" <", head)
-    return head
+    return head if name.isascii() else _with_words(head, "From", _NAME_HERE, name, sender.address)
+
+
+def _with_words(head: bytes, field: str, place: str, name: str, address: str) -> bytes:
+    """A head with encoded words for a name, where a placeholder stands before an address."""
+    words = _encoded_words(_cut(name.strip(), _LONGEST_NAME), field)
+    rest = f" <{address}>".encode("ascii")
+    fits = len(words.rpartition(b"\r\n")[2] + rest) <= _LONGEST_LINE - len(f"{field}: ")
+    before = re.compile(f"{field}: {place}(?:\r\n)? <".encode("ascii"))
+    fold = b"" if fits else b"\r\n"
+    return before.sub(lambda _: f"{field}: ".encode("ascii") + words + fold + b" <", head)
 
 
 def _enclosed(parts: Sequence[bytes], boundary: str) -> bytes:
@@ -438,7 +444,7 @@ def _other_values(octets: bytes, letter: IssueLetter, probe: ReaderSlots) -> Ite
     for name, value in planned.items():
         if " ".join((raw[name] or "").split()) != (value or ""):
             yield f"another {name}"
-    if not raw["List-ID"].endswith(f"<{letter.list_id}>"):
+    if not raw["List-ID"].endswith(f"<{letter.list_id}>") or raw["List-ID"].count("<") > 1:
         yield "another List-ID"
     if not raw["List-Unsubscribe"].startswith(f"<{probe.unsubscribe_url}>"):
         yield "another List-Unsubscribe"

@@ -106,6 +106,23 @@ def test_an_issue_has_exactly_these_fields_in_this_order():
     }
 
 
+@pytest.mark.rule("HD-9")
+@pytest.mark.parametrize("host", ["shop.example", f"{'lettres-' * 6}atelier.example"])
+@pytest.mark.parametrize(
+    "name", ["Atelier Rivière", 'Été 🧵 : "lin" & <cuir>', "A <b@c.example>", "é" * 100, "=?x", ""]
+)
+def test_the_lists_name_stands_before_its_id_whatever_signs_it_has(name, host):
+    octets = compose_issue(letter(list_name=name, list_id=f"letters.{host}")).fill(reader())
+
+    raw = message_from_bytes(octets, policy=policy.compat32)["List-ID"]
+    assert all(len(line) <= 78 for line in f"List-ID: {raw}".split("\r\n"))
+    assert raw.count("<") == raw.count(">") == 1  # The id alone; nothing encoded within.
+    words, _, rest = raw.rpartition("<")
+    assert rest == f"letters.{host}>"
+    shown = decoded(words)
+    assert shown.strip() == ("" if name == "=?x" else name[:80])
+
+
 @pytest.mark.rule("HD-4")
 def test_reply_to_is_there_only_when_answers_go_elsewhere():
     elsewhere = Sender("Atelier", "news@shop.example", "bonjour@shop.example")
