@@ -99,12 +99,6 @@ def create_mailing(
     return MailingId(found)
 
 
-def first_mailing_at(tx: Tx) -> datetime | None:
-    """When the first letter went by mail."""
-    found: datetime | None = from_ms(tx.scalar(sa.select(sa.func.min(mailing.c.created_at))))
-    return found
-
-
 def templates_of(tx: Tx, mailing_id: MailingId) -> dict[str, bytes]:
     """The composed templates of a mailing by language."""
     rows = tx.rows(

@@ -36,6 +36,14 @@ def hit(tx: Tx, key: str, *, most: int, span: timedelta, now: datetime) -> bool:
     return int(row[0]) <= most
 
 
+def counted_since(tx: Tx, key: str) -> datetime | None:
+    """When the first of those that are counted happened; None if none is."""
+    found: datetime | None = from_ms(
+        tx.scalar(sa.select(throttle.c.since).where(throttle.c.key == key))
+    )
+    return found
+
+
 def clear(tx: Tx, key: str) -> None:
     """Begin to count anew."""
     tx.execute(sa.delete(throttle).where(throttle.c.key == key))

@@ -9,8 +9,10 @@ import asyncio
 import ipaddress
 import re
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
+
+from sqlalchemy.exc import DBAPIError
 
 from fediletter.checks.domain_keys import own_key_findings
 from fediletter.checks.findings import Finding
@@ -23,10 +25,11 @@ from fediletter.mail.smtp import Session, Trouble
 from fediletter.services import Services
 from fediletter.settings import Settings
 from storage.dkim import keys_in_use
-from storage.mailings import first_mailing_at
+from storage.store import Tx
 from storage.subscribers import any_beyond_ascii
+from storage.throttles import clear, counted_since, hit
 
-_WRITES_LONG = timedelta(days=30)
+_GREEN_LONG, _REMEMBERED = timedelta(days=30), timedelta(days=3650)
 _LOOK_UPS, _MANY_LOOK_UPS, _VOID = 10, 8, 2  # RFC 7208 §4.6.4
 
 
@@ -51,15 +54,13 @@ async def mail_findings(
     found += [] if settings.imap is None else [await _mailbox(settings.imap)]
     found += await sample_findings(services)
     keys = await services.store.read(keys_in_use)
-    first = await services.store.read(first_mailing_at)
-    writes_long = first is not None and services.clock.now() - first >= _WRITES_LONG
     asker = names or Dns()
     domain = settings.mail_from.rpartition("@")[2]
     own, greeting = relays[0].is_loopback, relays[0].ehlo_name
     looks: list[tuple[str, Callable[[], Awaitable[list[Finding]]]]] = [
         ("SPF", lambda: _spf(asker, domain, await_addresses=own, settings=settings)),
         ("DKIM", lambda: own_key_findings(asker, domain, keys)),
-        ("DMARC", lambda: _dmarc(asker, domain, writes_long=writes_long)),
+        ("DMARC", lambda: _dmarc_since(services, asker, domain)),
         ("MX", lambda: _mx(asker, domain)),
         (
             "TLS",
@@ -228,17 +229,34 @@ def _permitted(address: str, networks: tuple[str, ...]) -> bool:
     return any(one in ipaddress.ip_network(network) for network in networks)
 
 
-async def _dmarc(names: Dns, domain: str, *, writes_long: bool) -> list[Finding]:
+async def _dmarc_since(services: Services, names: Dns, domain: str) -> list[Finding]:
+    """DO-3: what was green in every check of thirty days can forbid others to write in our name."""
+    (found,) = await _dmarc(names, domain)
+    key, now = f"dmarc:{domain}", services.clock.now()
+
+    def note(tx: Tx) -> datetime | None:
+        if not found.is_good or found.is_amber:
+            clear(tx, key)
+            return None
+        hit(tx, key, most=0, span=_REMEMBERED, now=now)
+        return counted_since(tx, key)
+
+    try:
+        since = await services.store.write(note)
+    except DBAPIError:  # Full or read-only: other lines say so.
+        since = None
+    if since is None or now - since < _GREEN_LONG or found.fields["policy"] != "none":
+        return [found]
+    fact = "DMARC of {domain} is in order, and still lets others write in your name (p=none)."
+    remedy = "If its reports show your own mail only, write p=quarantine."
+    return [Finding("dmarc", True, fact, remedy, found.fields, is_amber=True)]
+
+
+async def _dmarc(names: Dns, domain: str) -> list[Finding]:
     """DO-3: found by the walk up the tree, one, with a policy.
 
     From and envelope have one domain, so SPF is aligned in either mode; whether DKIM is, the probe
-    tells. No check remembers another: instead of 30 green days, 30 days of sending are looked at,
-    and that DMARC is green now.
-
-    Args:
-        names: The door to DNS.
-        domain: Of the From address.
-        writes_long: The first letter left 30 days ago, or earlier.
+    tells.
     """
     found = await dmarc_of(names, domain)
     fields: dict[str, object] = {"domain": domain}
@@ -270,10 +288,7 @@ async def _dmarc(names: Dns, domain: str, *, writes_long: bool) -> list[Finding]
             remedy = "Ask there for a TXT record at {at}: v=DMARC1"
             fields |= {"stranger": stranger, "at": f"{found.domain}._report._dmarc.{stranger}"}
             return [Finding("dmarc", True, fact, remedy, fields, is_amber=True)]
-    if policy == "none" and writes_long:
-        fact = "DMARC of {domain} is in order, and still lets others write in your name (p=none)."
-        remedy = "If its reports show your own mail only, write p=quarantine."
-        return [Finding("dmarc", True, fact, remedy, fields, is_amber=True)]
+    fields["policy"] = policy
     return [Finding("dmarc", True, "DMARC of {domain} is in order.", fields=fields)]
 
 
