@@ -34,8 +34,8 @@ COMING_BACK = [  # Mail in security.md 7, and what comes back in email.md.
     *(f"L-{number}" for number in (70, 71, 72, 73, 74, 75, 76, 80, 81, 91, 92)),
 ]
 
-# Outgoing mail: reference page of email, sections 1 to 6, 8 and 10 to 12. Not here: what is no
-# rule (DK-5), and what the bench measures (TR-16).
+# Outgoing mail and lists: reference page of email, sections 1 to 6, 8 and 10 to 13. Not here: what
+# is no rule (DK-5), and what the bench measures (TR-16).
 RULES_OF_MAIL = [
     *(f"ID-{number}" for number in range(1, 4)),
     *(f"HD-{number}" for number in range(1, 25)),
@@ -47,6 +47,7 @@ RULES_OF_MAIL = [
     *(f"DK-{number}" for number in (1, 2, 3, 4, 6)),
     "TR-26",  # The others stand above.
     *(f"DO-{number}" for number in range(1, 17)),
+    *(f"IM-{number}" for number in range(1, 8)),
 ]
 
 RULES_OF_RELIABILITY = [f"RE-{number}" for number in range(1, 18)]

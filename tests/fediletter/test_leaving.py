@@ -221,6 +221,34 @@ async def test_other_methods_are_refused_with_those_that_are_not(shop, link, met
     assert await shop.services.store.read(dump) == before
 
 
+@pytest.mark.rule("EM-9")
+@pytest.mark.rule("UN-1")
+async def test_who_guesses_at_links_is_told_the_same_each_time_and_then_to_wait(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("fediletter.web.serving.guard.PAGES_PER_CALLER", (3, timedelta(minutes=5)))
+    async with running_shop(tmp_path / "shop", trusted_proxies="127.0.0.1") as shop:
+        await shop.subscribe("ana@example.org")
+        link = await unsubscribe_link(shop, "ana@example.org")
+
+        async def guess(path, number, caller, **form):
+            headers = {"X-Forwarded-For": caller, "Origin": shop.base_url}
+            token = f"{number:0>36}"
+            return await shop.client.post(f"{path}/{token}", data=form, headers=headers)
+
+        for at, path in enumerate(("/preferences", "/data", "/confirm", "/stay", "/showing"), 1):
+            answers = [await guess(path, number, f"198.51.100.{at}") for number in range(4)]
+            assert [one.status_code for one in answers] == [404, 404, 404, 429], path
+            assert len({one.text for one in answers[:3]}) == 1
+        providers = [await guess("/unsubscribe", number, "198.51.100.9") for number in range(5)]
+        assert {one.status_code for one in providers} == {404}
+        for _ in range(5):
+            answer = await shop.client.post(
+                link, content=ONE_CLICK, headers={"X-Forwarded-For": "198.51.100.9"}
+            )
+            assert answer.status_code == 200
+
+
 @pytest.mark.rule("UN-5")
 @pytest.mark.rule("UN-7")
 async def test_who_left_everything_keeps_some_subjects_by_one_press_on_the_page(tmp_path):

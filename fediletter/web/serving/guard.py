@@ -150,10 +150,16 @@ class Guard:
     def _too_often(self, method: str, path: str, client: str) -> tuple[int, bytes] | None:
         """Whether an address asks for more pages than a reader could read (L-16).
 
-        Documents for servers, files of pages and the desk are not counted. Nor is this machine
-        itself: a proxy that nobody told us of must not share one reader's limit among all.
+        Documents for servers, files of pages and the desk are not counted; what is sent to a page
+        of a token is (EM-9), but for leaving, which comes from few addresses in bursts (UN-1). Nor
+        is this machine itself: a proxy that nobody told us of must not share one reader's limit
+        among all.
         """
-        if method not in ("GET", "HEAD") or path.startswith(_NOT_PAGES) or _is_local(client):
+        if method == "POST":
+            is_counted = path.startswith(_TOKEN_PAGES) and not path.startswith("/unsubscribe/")
+        else:
+            is_counted = method in ("GET", "HEAD") and not path.startswith(_NOT_PAGES)
+        if not is_counted or _is_local(client):
             return None
         wait = self._pages.hit(caller_of(client), at=time.monotonic())
         return None if wait is None else (429, b"too often")
