@@ -164,6 +164,21 @@ class Store:
             self._listener.start()
         return bell
 
+    def shed_past(self) -> None:
+        """Let go of what SQLite's journal still holds of former rows: it keeps its length (PR-5).
+
+        If somebody is writing it may stay until the next time.
+        """
+        if not self._sqlite:
+            return
+        kept = safe_journal_mode(sqlite3.sqlite_version_info)
+        with self.engine.connect() as connection:
+            if kept == "WAL":
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            else:
+                connection.exec_driver_sql("PRAGMA journal_mode=DELETE")
+                connection.exec_driver_sql(f"PRAGMA journal_mode={kept}")
+
     def close(self) -> None:
         """Finish what was submitted, then end the threads and connections."""
         if self._listener is not None:
@@ -314,6 +329,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     cursor.execute(f"PRAGMA journal_mode={safe_journal_mode(sqlite3.sqlite_version_info)}")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA secure_delete=ON")  # What is erased is gone from the file too (PR-5).
     # For each connection of the pool, and filled in time by a database that grows: the system
     # keeps the file's pages once for all of them.
     cursor.execute("PRAGMA cache_size=-6000")

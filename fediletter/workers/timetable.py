@@ -131,6 +131,7 @@ class Timetable:
 
         await self._services.store.write(work)
         await asyncio.to_thread(importing.tidy, desk_of(self._services), now=now)
+        await asyncio.to_thread(self._services.store.shed_past)
 
     async def _ask_the_imported(self) -> None:
         """Imported people get their one confirmation, as many as the limits allow (OP-8, L-72)."""
