@@ -6,11 +6,12 @@ Sources: security.md ME-1 to ME-8, L-50 to L-56.
 import asyncio
 import json
 import secrets
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ NO_IMAGE = "This file is not an image that we can read."
 _NO_SOUND = "This file is not a sound that we can read: MP3, M4A or Ogg."
 _DISAGREES = "The name of this file says another kind of image than what is in it."
 _LONGEST_NAME = 255
+_WORK, _WORK_KEPT = ".upload-", timedelta(hours=1)
 # What a file of each kind begins with, is called, and says of itself (ME-1).
 _KINDS: tuple[tuple[bytes, frozenset[str], str], ...] = (
     (b"\xff\xd8\xff", frozenset({"jpg", "jpeg", "jpe", "jfif"}), "image/jpeg"),
@@ -81,7 +83,7 @@ async def store_image(
     if problem:
         raise FormError({field: problem})
     await _require_room(store, directory, founder_id, now)
-    with tempfile.TemporaryDirectory(dir=directory, prefix=".upload-") as work:
+    with tempfile.TemporaryDirectory(dir=directory, prefix=_WORK) as work:
         source = await _written(Path(work), upload.octets)
         answer = await _child("images", NO_IMAGE, str(source), work)
         if "problem" in answer:
@@ -106,7 +108,7 @@ async def store_sound(
     if not upload.octets:
         raise FormError({field: "This file is empty."})
     await _require_room(store, directory, founder_id, now)
-    with tempfile.TemporaryDirectory(dir=directory, prefix=".upload-") as work:
+    with tempfile.TemporaryDirectory(dir=directory, prefix=_WORK) as work:
         source = await _written(Path(work), upload.octets)
         answer = await _child("sound", _NO_SOUND, str(source))
         if "problem" in answer:
@@ -126,6 +128,13 @@ async def forget(store: Store, directory: Path, media_id: MediaId) -> None:
     gone: Media = await store.write(delete_media, media_id)
     for one in gone.renditions:
         (directory / one.name).unlink(missing_ok=True)
+
+
+def tidy(directory: Path, *, now: datetime) -> None:
+    """Take away what uploads left that were killed in the middle (ME-8)."""
+    for left in directory.glob(f"{_WORK}*"):
+        if now.timestamp() - left.stat().st_mtime > _WORK_KEPT.total_seconds():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _problem_with(upload: Upload) -> str:

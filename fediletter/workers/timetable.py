@@ -21,6 +21,7 @@ from fediletter.limits import (
     SESSION_ABSOLUTE,
     SESSION_IDLE,
 )
+from fediletter.media import uploads
 from fediletter.newsletter import retention
 from fediletter.outbound.asks import mailroom_of
 from fediletter.outbound.digest import digest_due
@@ -132,6 +133,7 @@ class Timetable:
         await self._services.store.write(work)
         await asyncio.to_thread(importing.tidy, desk_of(self._services), now=now)
         await asyncio.to_thread(self._services.store.shed_past)
+        await asyncio.to_thread(uploads.tidy, self._services.settings.media, now=now)
 
     async def _ask_the_imported(self) -> None:
         """Imported people get their one confirmation, as many as the limits allow (OP-8, L-72)."""

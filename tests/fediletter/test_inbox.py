@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 import uvicorn
 from starlette.applications import Starlette
@@ -240,6 +242,7 @@ async def test_a_stranger_who_deletes_itself_is_202_without_a_fetch(shop, world)
 
 @pytest.mark.rule("I10")
 @pytest.mark.rule("IN-24")
+@pytest.mark.rule("PR-7")
 async def test_a_follower_who_deletes_itself_is_forgotten(shop, world):
     ana = world.peer("ana")
     await send(shop, ana, follow_shop(shop, ana))
@@ -249,6 +252,30 @@ async def test_a_follower_who_deletes_itself_is_forgotten(shop, world):
     await send(shop, ana, activity(ana, "Delete", ana.id))
 
     await until(_is_zero(shop))
+
+
+@pytest.mark.rule("PR-7")
+async def test_who_follows_and_who_is_blocked_is_nobodys_business(shop, world):
+    ana = world.peer("ana")
+    await send(shop, ana, follow_shop(shop, ana))
+    await until(lambda: world.received)
+    csrf = await shop.log_in()
+    await shop.post("/desk/blocks", csrf=csrf, value="spam.example")
+    actor = f"/ap/{shop.settings.account_user}"
+    asked = {"Accept": "application/activity+json", "Cookie": ""}
+
+    async with httpx.AsyncClient(base_url=shop.base_url, trust_env=False) as stranger:
+        for path in ("/followers", "/followers?page=1", "/followers?page=true&max_id=0"):
+            answer = await stranger.get(actor + path, headers=asked)
+            assert ana.id not in answer.text
+            assert not {"items", "orderedItems", "first"} & set(
+                re.findall(r'"(\w+)":', answer.text)
+            )
+        for path in (f"{actor}/blocks", f"{actor}/blocked", "/blocks", "/api/v1/instance"):
+            answer = await stranger.get(path, headers=asked, follow_redirects=True)
+            assert answer.status_code == 404
+        answer = await stranger.get("/desk/blocks", headers=asked)
+        assert (answer.status_code, "spam.example" in answer.text) == (303, False)
 
 
 @pytest.mark.rule("I20")

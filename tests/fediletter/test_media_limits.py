@@ -1,6 +1,7 @@
 """How large, how many, how hostile: files at each limit and one beyond (L-50 to L-56)."""
 
 import io
+import os
 import re
 import resource
 import shutil
@@ -18,6 +19,8 @@ from fediletter.founders.passwords import problem_with
 from fediletter.media import images, uploads
 from fediletter.media.uploads import Upload, store_image
 from fediletter.outbound import publish as publishing
+from fediletter.workers.timetable import Timetable
+from storage.media import get_media
 from storage.posts import get_post
 from storage.throttles import hit
 from tests.accounts import Turned
@@ -249,6 +252,25 @@ async def test_below_the_floor_of_free_space_nothing_new_comes_in(
         await publishing.publish_due(shop.services)
         states = await states_of(shop, post, planned)
         assert states == ["published", "published"]
+
+
+@pytest.mark.rule("ME-8")
+async def test_what_a_killed_upload_left_is_gone_within_hours(shop):
+    media = shop.settings.media
+    kept = await store_image(
+        shop.services.store, media, Upload(picture(), "a.jpg"), now=shop.services.clock.now()
+    )
+    for name, hours in ((".upload-old", 2), (".upload-new", 0)):
+        (media / name).mkdir()
+        (media / name / "source").write_bytes(b"x")
+        then = time.time() - hours * 3600
+        os.utime(media / name, (then, then))
+
+    await Timetable(shop.services, lambda: True)._tidy()
+
+    assert [one.name for one in media.glob(".upload-*")] == [".upload-new"]
+    shown = await shop.services.store.read(get_media, kept)
+    assert all((media / one.name).exists() for one in shown.renditions)
 
 
 @pytest.mark.rule("L-64")

@@ -182,7 +182,6 @@ async def test_a_new_link_ends_the_older_ones_only_when_it_is_used(shop):
     del mail
 
 
-@pytest.mark.rule("PR-7")
 async def test_a_follower_proves_their_account_and_only_their_own_mail_rests(shop):
     uri = "https://social.example/users/eva"
     now = datetime.now(UTC)
