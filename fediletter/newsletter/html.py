@@ -32,7 +32,7 @@ Profile: TypeAlias = Literal["web", "mail", "article"]
 _WEB_TAGS = frozenset(
     (
         "p br hr h2 h3 h4 h5 h6 strong em del s code pre blockquote ul ol li a img figure "
-        "figcaption table thead tbody tr th td sup sub section span"
+        "figcaption table thead tbody tr th td sup sub div span"
     ).split()
 )
 # FEP-b2b8, narrowed: federation.md 5.5. Tables are flattened, figures unwrapped before.
@@ -342,7 +342,18 @@ def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": False})
     parser.enable(["table", "strikethrough"])
     footnote_plugin(parser)
+    # The plugin's `section` would want a heading.
+    parser.add_render_rule("footnote_block_open", _notes_open)
+    parser.add_render_rule("footnote_block_close", _notes_close)
     return parser
+
+
+def _notes_open(*_of_parser: object) -> str:
+    return '<hr class="footnotes-sep">\n<div class="footnotes">\n<ol>\n'
+
+
+def _notes_close(*_of_parser: object) -> str:
+    return "</ol>\n</div>\n"
 
 
 def _walk(tokens: Iterable[Token]) -> Iterable[Token]:

@@ -8,12 +8,14 @@ import contextlib
 import fcntl
 import json
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Browser, Page, async_playwright
+from starlette.routing import Route
 
+from fediletter.web.routes import ROUTES
 from tests.needs import need, need_chromium
 
 FOLDER = Path(__file__).parent
@@ -100,6 +102,35 @@ def elsewhere(asked: list[str], base_url: str) -> list[str]:
     return [
         url for url in asked if not url.startswith((base_url + "/", "data:", "about:", "blob:"))
     ]
+
+
+async def scrolls_sideways(page: Page) -> list[str]:
+    """Where the page is wider than its window: as it is, at 320 px (which is 1280 at 400 %), at
+    640 px (1280 at 200 %), and with letters of twice the size. It is then as it was."""
+    chosen = page.viewport_size
+    assert chosen is not None
+    found = []
+    for width, size in ((chosen["width"], ""), (320, ""), (640, ""), (chosen["width"], "212.5%")):
+        await page.set_viewport_size({"width": width, "height": chosen["height"]})
+        await page.evaluate("size => { document.documentElement.style.fontSize = size; }", size)
+        wide = await page.evaluate("document.documentElement.scrollWidth")
+        if wide > width:
+            found.append(f"{wide} px at {width} px{size and ', letters of twice the size'}")
+    await page.evaluate("document.documentElement.style.fontSize = ''")
+    return found
+
+
+def unvisited(paths: Iterable[str], *, below: str = "") -> set[str]:
+    """The pages of our table of routes that none of these paths is; `below` `/desk` or readers'."""
+    visited = [path.partition("?")[0].partition("#")[0] for path in paths]
+    return {
+        route.path
+        for route in ROUTES
+        if isinstance(route, Route)
+        and "GET" in (route.methods or ())
+        and route.path.startswith("/desk") is bool(below)
+        and not any(route.path_regex.match(path) for path in visited)
+    }
 
 
 async def violations(page: Page) -> list[str]:

@@ -234,6 +234,8 @@ async def furnished(
             "quotes": "/desk/quotes",
             "reports": "/desk/reports",
             "blocks": "/desk/blocks",
+            "received": "/desk/received",
+            "mail": "/desk/mail",
             "readers": "/desk/readers",
             "followers": "/desk/readers?channel=fediverse",
             "nobody": "/desk/readers?q=nobody",

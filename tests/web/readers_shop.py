@@ -10,10 +10,11 @@ import sqlalchemy as sa
 
 from fediletter.media.uploads import Upload, store_image, store_sound
 from fediletter.newsletter import own_data
+from fediletter.outbound import handles
 from fediletter.outbound import publish as publishing
 from fediletter.outbound.asks import mailroom_of
 from fediletter.outbound.polls import publish_poll
-from storage import agenda, subscribers
+from storage import agenda, posts, showing, subscribers
 from storage.conversations import NewReply, keep_reply
 from storage.newsletters import update_newsletter
 from storage.schema import remote_actor
@@ -49,7 +50,7 @@ async def readable(
         )
         letter = await shop.publish(
             "Le lin de Normandie, du champ au sac",
-            BODY.split("![")[0],
+            re.sub(r"!\[.*\n", "", BODY),  # With its table and its footnote.
             topics=["Le lin", LONG],
             cover_media_id=cover,
             cover_alt="Un sac en lin",
@@ -100,15 +101,11 @@ async def _slug(shop: Shop, title: str) -> str:
 
 
 async def _withdraw(shop: Shop) -> None:
-    from storage import posts
-
     found = await shop.services.store.read(posts.post_by_slug, "retiree")
     await publishing.withdraw(shop.services, found.id)
 
 
 async def _converse(shop: Shop, letter: publishing.Published) -> None:
-    from storage import posts
-
     now = datetime.now(UTC)
     own = await shop.services.keyring.newsletter()
 
@@ -153,8 +150,6 @@ async def _vote(shop: Shop) -> str:
     )
 
     def where(tx) -> str:
-        from storage import posts
-
         return posts.get_post(tx, post_id).public_id
 
     return f"/@{shop.settings.account_user}/{await shop.services.store.read(where)}"
@@ -171,6 +166,19 @@ def _links(tx, shop: Shop) -> dict[str, str]:
         purpose: f"/data/{own_data._mint(tx, bo, purpose, '', tokens, now)}"
         for purpose in own_data.PURPOSES
     }
+    account = own_data._mint(tx, bo, handles.PURPOSE, "https://many.example/users/3", tokens, now)
+    letter = posts.post_by_slug(tx, "le-lin-de-normandie-du-champ-au-sac")
+    kept = keep_reply(
+        tx,
+        NewReply(
+            letter.id, "email", "mid:1@example.org", f"<p>{LONG}</p>", "direct", now,
+            subscriber_id=bo.id, author_name="Bo",
+        ),
+        state="pending",
+        now=now,
+    )  # fmt: skip
+    key = bytes(10)
+    assert showing.ask_writer(tx, kept, key, expires_at=now + timedelta(days=1), now=now)
     assert mailroom_of(tx, shop.services)
     return {
         "preferences": choices,
@@ -178,5 +186,7 @@ def _links(tx, shop: Shop) -> dict[str, str]:
         "stay": f"/stay/{tokens.preferences(ana.key, ana.epoch)}",
         "unsubscribe": f"/unsubscribe/{tokens.unsubscribe(ana.key)}",
         "left": f"/unsubscribe/{tokens.unsubscribe(cy.key)}",
+        "account": f"/account/{account}",
+        "showing": f"/showing/{tokens.showing(key)}",
         **data,
     }

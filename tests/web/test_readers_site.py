@@ -10,16 +10,40 @@ from xml.etree import ElementTree
 import feedparser
 import pytest
 from playwright.async_api import expect
+from starlette.routing import Route
 
+from fediletter.web.routes import ROUTES
 from storage import subscribers
+from storage.newsletters import update_newsletter
 from tests.federation.test_network import Scripted
 from tests.shop import running_shop, until
-from tests.web.browser import DESKTOP, PHONE, browser, elsewhere, html_faults, opened, violations
+from tests.web.browser import (
+    DESKTOP,
+    PHONE,
+    browser,
+    elsewhere,
+    html_faults,
+    opened,
+    scrolls_sideways,
+    unvisited,
+    violations,
+)
 from tests.web.feeds import feed_faults, json_feed_faults
 from tests.web.readers_shop import LONG_TITLE, REPLIES, readable
 from tests.web.test_readers_pages import OSTATUS, jrd
 
 MOST_BYTES = 30_000
+NO_PAGES = {
+    route.path
+    for route in ROUTES
+    if isinstance(route, Route)
+    and not route.path.startswith("/desk")
+    and (
+        route.path.startswith(("/ap/", "/.well-known/", "/nodeinfo/", "/media/", "/static/"))
+        or route.path.endswith((".atom", ".json", ".rss", ".svg", ".txt", ".ico"))
+        or route.path in ("/healthz", "/metrics", "/@{user}")
+    )
+}
 
 
 class Judged:
@@ -93,11 +117,7 @@ async def test_every_page_for_readers_is_for_everybody_and_asks_nobody_else(
                 await page.emulate_media(color_scheme=scheme)
                 if faults := await violations(page):
                     found[f"{name}, {scheme}"] = faults
-            # At 320 px, which is 1280 at 400 %, and at this width: nothing scrolls sideways.
-            for narrow in (width, 320):
-                await page.set_viewport_size({"width": narrow, "height": 844})
-                if await page.evaluate("document.documentElement.scrollWidth") > narrow:
-                    wide.append(f"{name} at {narrow}")
+            wide += [f"{name}: {one}" for one in await scrolls_sideways(page)]
             await page.set_viewport_size({"width": width, "height": 844})
 
         assert await page.context.cookies() == []
@@ -106,6 +126,7 @@ async def test_every_page_for_readers_is_for_everybody_and_asks_nobody_else(
     assert wide == []
     assert strangers == []
     assert len(asked) > len(paths), "the record is kept"
+    assert unvisited(paths.values()) == NO_PAGES
 
 
 @pytest.mark.slow
@@ -119,7 +140,8 @@ async def test_every_page_for_readers_is_light_html_as_it_is_written(tmp_path, l
         for name, path in paths.items():
             answer = await shop.client.get(path, headers={"Accept-Language": language})
             assert "set-cookie" not in answer.headers
-            assert f'<html lang="{language}"' in answer.text, name
+            spoken = "fr" if name == "showing" else language  # As the letter is.
+            assert f'<html lang="{spoken}"' in answer.text, name
             (folder / f"{name.replace(' ', '-')}.html").write_bytes(answer.content)
             weight = len(answer.content) + len(style)
             with capsys.disabled():
@@ -315,6 +337,33 @@ async def test_the_keyboard_reaches_everything_and_is_seen(tmp_path):
                 seen.add(state[1])
                 await page.keyboard.press("Tab")
             assert len(seen) > 5, name
+
+
+@pytest.mark.slow
+async def test_on_paper_a_letter_is_its_text_and_the_counter_its_signs(tmp_path):
+    colours = """() => { const css = getComputedStyle(document.body);
+        return [css.color, css.backgroundColor]; }"""
+    async with (
+        readable(tmp_path / "shop") as (shop, paths),
+        browser() as chromium,
+        opened(chromium, shop.base_url, scheme="dark") as (page, _),
+    ):
+        await shop.services.store.write(update_newsletter, rhythm_days=0)
+        linked = await shop.publish("Liens", "Voir [la laine](https://wool.example/a).")
+        await page.emulate_media(media="print", color_scheme="dark")
+        await page.goto(linked.url)
+        for gone in ("header nav", ".join", "form"):
+            await expect(page.locator(gone).first).to_be_hidden()
+        await expect(page.locator("h1")).to_be_visible()
+        after = "one => getComputedStyle(one, '::after').content"
+        link = page.get_by_role("link", name="la laine")
+        assert "https://wool.example/a" in await link.evaluate(after)
+        assert await page.evaluate(colours) == ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]
+
+        await page.goto(paths["counter"])
+        await expect(page.locator(".sign .qr")).to_be_visible()
+        await expect(page.locator(".cards .qr")).to_have_count(8)
+        assert (await page.pdf(format="A4")).count(b"/Type /Page\n") == 2, "a sign, and the cards"
 
 
 @pytest.mark.slow
