@@ -103,7 +103,9 @@ ROUTES: list[BaseRoute] = [
     Route("/ap/{user}/{kind}/{public_id}", objects.post_object),
     Route("/ap/{user}/{kind}/{public_id}/activity", objects.post_create),
     Route("/ap/{user}/{kind}/{public_id}/{collection}", objects.post_collection),
-    Route("/ap/{path:path}/", peers.nothing, methods=_ANY),  # Never redirected (R10).
+    # Last, so that nothing here is redirected to an address with a slash or without one (R10)
+    Route("/ap/{path:path}/", peers.nothing, methods=_ANY),
+    Route("/ap/{path:path}", peers.nothing),
     # Founders
     Route("/desk", writing.home),
     Route("/desk/login", entering.login_page),

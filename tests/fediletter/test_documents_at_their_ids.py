@@ -28,6 +28,14 @@ async def test_an_id_with_a_slash_after_it_is_another_address(shop):
         assert (await shop.client.get(url, headers=JSON)).status_code == 404, url
 
 
+@pytest.mark.rule("R10")
+@pytest.mark.parametrize("path", ["/ap/shop/blocks", "/ap/shop/issues", "/ap/a/b/c/d/e"])
+async def test_what_is_not_there_is_404_at_once_and_redirects_nobody(shop, path):
+    for url in (path, f"{path}/"):
+        answer = await shop.client.get(url, headers=JSON)
+        assert (answer.status_code, "location" in answer.headers) == (404, False), url
+
+
 async def test_an_object_stands_below_its_own_kind_alone(shop):
     letter = await shop.publish()
     token = letter.object_id.rpartition("/")[2]

@@ -485,9 +485,7 @@ MUTATIONS = (
                 "",
             ),
         ),
-        (
-            "tests/hostile/test_object_threats.py::test_only_a_boost_of_a_public_letter_of_ours_counts_and_nothing_is_fetched",
-        ),
+        ("tests/hostile/test_versions.py::test_a_boost_of_an_answer_to_one_person_is_not_counted",),
     ),
     Mutation(
         "IN-28",
@@ -558,7 +556,7 @@ MUTATIONS = (
             ),
         ),
         (
-            "tests/hostile/test_inbox_threats.py::test_a_blocked_host_or_actor_is_403_and_what_waits_of_it_is_dropped",
+            "tests/hostile/test_object_threats.py::test_what_waits_of_somebody_blocked_meanwhile_is_dropped",
         ),
     ),
     Mutation(

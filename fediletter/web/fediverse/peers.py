@@ -262,7 +262,7 @@ async def featured_tags(request: Request) -> Response:
 
 
 async def nothing(_request: Request) -> Response:
-    """An address of ours with a slash after it is none of ours: it counts in an id (R1, R10)."""
+    """What looks like an id of ours and is none; a slash at its end counts too (R1, R10)."""
     raise NotThere("id")
 
 
