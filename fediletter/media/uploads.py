@@ -36,6 +36,7 @@ _NO_SOUND = "This file is not a sound that we can read: MP3, M4A or Ogg."
 _DISAGREES = "The name of this file says another kind of image than what is in it."
 _LONGEST_NAME = 255
 _WORK, _WORK_KEPT = ".upload-", timedelta(hours=1)
+_two_at_once = asyncio.Semaphore(2)
 # What a file of each kind begins with, is called, and says of itself (ME-1).
 _KINDS: tuple[tuple[bytes, frozenset[str], str], ...] = (
     (b"\xff\xd8\xff", frozenset({"jpg", "jpeg", "jpe", "jfif"}), "image/jpeg"),
@@ -176,26 +177,31 @@ async def _written(work: Path, octets: bytes) -> Path:
 
 
 async def _child(module: str, otherwise: str, *arguments: str) -> dict[str, Any]:
-    """What the child process says; a child that dies or dawdles leaves the server as it was."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-I",
-        "-m",
-        f"fediletter.media.{module}",
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={},
-    )
-    try:
-        async with asyncio.timeout(IMAGE_CPU_SECONDS + 5):
-            out, _ = await child.communicate()
-        answer: dict[str, Any] = json.loads(out)
-    except (TimeoutError, json.JSONDecodeError):
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-        return {"problem": otherwise}
+    """What the child process says; a child that dies or dawdles leaves the server as it was.
+
+    Two at once: together with the server they fit into a small machine (L-54).
+    """
+    async with _two_at_once:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-I",
+            "-m",
+            f"fediletter.media.{module}",
+            *arguments,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={},
+        )
+        try:
+            async with asyncio.timeout(IMAGE_CPU_SECONDS + 5):
+                out, _ = await child.communicate()
+            answer: dict[str, Any] = json.loads(out)
+        except (TimeoutError, json.JSONDecodeError):
+            return {"problem": otherwise}
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
     return answer
 
 

@@ -1,5 +1,6 @@
 """How large, how many, how hostile: files at each limit and one beyond (L-50 to L-56)."""
 
+import asyncio
 import io
 import os
 import re
@@ -122,12 +123,65 @@ def test_the_pixels_of_all_frames_count_together(tmp_path):
 
 
 @pytest.mark.rule("L-53")
-def test_no_stored_side_is_wider_than_a_page_needs(tmp_path):
-    files = images.convert(picture(size=(4000, 3000)), tmp_path)
+@pytest.mark.parametrize(
+    ("size", "turned", "stored"),
+    [
+        ((4000, 3000), False, (2560, 1920)),
+        ((4000, 3000), True, (1920, 2560)),
+        ((300, 6000), False, (128, 2560)),
+        ((700, 400), False, (700, 400)),
+    ],
+)
+def test_neither_stored_side_is_longer_than_a_page_needs(tmp_path, size, turned, stored):
+    exif = Image.Exif()
+    exif[0x0112] = 6 if turned else 1
+    out = io.BytesIO()
+    Image.new("RGB", size, "#efe6d8").save(out, "JPEG", exif=exif)
 
+    files = images.convert(out.getvalue(), tmp_path)
+
+    assert limits.IMAGE_STORED_SIDE == 2560
+    assert (files[0]["width"], files[0]["height"]) == stored
     widths = [int(str(one["width"])) for one in files]
-    assert widths[0] == limits.IMAGE_STORED_SIDE == 2560
-    assert widths == sorted(widths, reverse=True)
+    assert widths == sorted(set(widths), reverse=True)
+
+
+@pytest.mark.slow
+@pytest.mark.rule("L-51")
+@pytest.mark.rule("L-54")
+@pytest.mark.parametrize(
+    ("kind", "mode", "size", "taken"),
+    [
+        ("PNG", "RGBA", (8000, 5000), True),
+        ("PNG", "P", (8000, 5000), True),
+        ("JPEG", "CMYK", (8000, 5000), True),
+        ("WEBP", "RGB", (6000, 4000), True),
+        ("WEBP", "RGB", (8000, 5000), False),
+    ],
+)
+async def test_as_many_pixels_as_are_taken_fit_into_half_a_gibibyte(shop, kind, mode, size, taken):
+    assert limits.IMAGE_MEMORY_BYTES == 512 << 20
+    out = io.BytesIO()
+    color = {"RGBA": (9, 8, 7, 90), "P": 3, "CMYK": (9, 8, 7, 6), "RGB": (9, 8, 7)}[mode]
+    options = {"lossless": True, "method": 0} if kind == "WEBP" else {}
+    Image.new(mode, size, color).save(out, kind, **options)
+    name = f"a.{kind.lower()}"
+
+    answer, _ = await send(shop, out.getvalue(), name=name, declared=f"image/{kind.lower()}")
+
+    assert answer.status_code == (303 if taken else 422)
+    if not taken:
+        assert "trop de pixels" in re.search(r'id="p-image">([^<]+)', answer.text)[1]
+
+
+def test_grey_of_sixteen_bits_keeps_its_shade(tmp_path):
+    out = io.BytesIO()
+    Image.new("I;16", (300, 200), 40_000).save(out, "PNG")
+
+    images.convert(out.getvalue(), tmp_path)
+
+    with Image.open(tmp_path / "300.jpg") as image:
+        assert image.convert("L").getpixel((100, 100)) == pytest.approx(156, abs=2)
 
 
 HOSTILE = {
@@ -183,6 +237,25 @@ async def test_a_child_that_takes_too_long_is_ended(shop, monkeypatch, tmp_path)
     assert seconds < 5
     assert await nothing_is_kept(shop)
     assert limits.IMAGE_CPU_SECONDS == 15
+
+
+@pytest.mark.rule("ME-6")
+async def test_ten_pictures_at_once_are_decoded_two_by_two(shop, monkeypatch, tmp_path):
+    count = tmp_path / "count"
+    count.mkdir()
+    counted = tmp_path / "counted"
+    counted.write_text(
+        f"#!/bin/sh\ntouch {count}/$$; ls {count} | wc -l >> {tmp_path}/seen; sleep 0.05\n"
+        f'{uploads.sys.executable} "$@"; rm {count}/$$\n'
+    )
+    counted.chmod(0o700)
+    monkeypatch.setattr(uploads.sys, "executable", str(counted))
+    shop.csrf = await shop.log_in()
+
+    answers = await asyncio.gather(*(send(shop, picture()) for _ in range(10)))
+
+    assert [answer.status_code for answer, _ in answers] == [303] * 10
+    assert max(int(line) for line in (tmp_path / "seen").read_text().split()) == 2
 
 
 @pytest.mark.rule("L-55")
