@@ -8,11 +8,13 @@ Source: the gettext manual; Babel.
 
 import gettext as gnu
 import io
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cache, lru_cache
 from pathlib import Path
+from zoneinfo import ZoneInfo, available_timezones
 
 from babel import Locale, dates, numbers
 from babel.core import get_global
@@ -22,6 +24,8 @@ from babel.messages.pofile import read_po
 from fediletter.settings import LANGUAGES
 
 _LOCALE = Path(__file__).parent / "locale"
+_UTC = ZoneInfo("UTC")
+_PLACE = re.compile("(Africa|America|Antarctica|Asia|Atlantic|Australia|Europe|Indian|Pacific)/")
 _NUMBERS = (
     *("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
     *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen"),
@@ -36,6 +40,7 @@ class Words:
     language: str
     catalogue: gnu.NullTranslations  # As it stands: slots stay open.
     _locale: Locale
+    zone: ZoneInfo = _UTC
 
     def gettext(self, message: str, **fields: object) -> str:
         """The message in this language, with its `{slots}` filled."""
@@ -56,8 +61,17 @@ class Words:
         return dates.format_date(moment, "MMMM y", locale=self._locale)
 
     def moment(self, moment: datetime) -> str:
-        """Such as `24 novembre 2026 à 09:30`; in UTC, said so."""
-        return dates.format_datetime(moment, "long", locale=self._locale)
+        """Such as `24 novembre 2026, 09:30` in the zone of these words; UTC says so."""
+        local = moment.astimezone(self.zone)
+        hour = dates.format_time(local, "short", tzinfo=self.zone, locale=self._locale)
+        if self.zone.key == "UTC":
+            hour += f" {dates.get_timezone_name(local, width='short', locale=self._locale)}"
+        form = dates.get_datetime_format("long", locale=self._locale)
+        return str(form).format(hour, self.day(local))
+
+    def at(self, time_zone: str) -> "Words":
+        """These words with the hours of a place; of none of IANA's names: UTC."""
+        return replace(self, zone=ZoneInfo(time_zone)) if time_zone in time_zones() else self
 
     def span(self, seconds: int) -> str:
         """Such as `12 minutes`."""
@@ -95,6 +109,12 @@ def words(language: str) -> Words:
         found.add_fallback(catalogue)
         catalogue = found
     return Words(language, catalogue, Locale.parse(language))
+
+
+@cache
+def time_zones() -> tuple[str, ...]:
+    """What a person can choose as the place whose hours they live by, in order."""
+    return ("UTC", *sorted(one for one in available_timezones() if _PLACE.match(one)))
 
 
 @lru_cache(maxsize=256)

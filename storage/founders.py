@@ -22,6 +22,7 @@ class Founder:
     name: str
     role: str
     language: str | None
+    time_zone: str  # Name of IANA; empty: never chosen.
     password_hash: str | None
     disabled_at: int | None
 
@@ -107,6 +108,11 @@ def set_password(tx: Tx, founder_id: FounderId, password_hash: str) -> None:
 def set_language(tx: Tx, founder_id: FounderId, language: str) -> None:
     """The language in which this person sees the desk."""
     tx.execute(sa.update(founder).where(founder.c.id == founder_id).values(language=language))
+
+
+def set_time_zone(tx: Tx, founder_id: FounderId, time_zone: str) -> None:
+    """The hours in which this person sees and plans."""
+    tx.execute(sa.update(founder).where(founder.c.id == founder_id).values(time_zone=time_zone))
 
 
 def founder_by_id(tx: Tx, founder_id: FounderId) -> Founder:

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from storage.errors import WrongSchema
 
-HEAD = "0003"
+HEAD = "0004"
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 

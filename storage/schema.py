@@ -185,6 +185,7 @@ founder = Table(
     _words("name"),
     Column("role", Text, nullable=False),  # founder, editor
     Column("language", Text, nullable=True),
+    _words("time_zone"),  # Name of IANA; empty: never chosen, UTC.
     Column("password_hash", Text, nullable=True),  # None: not set yet, no way in.
     Column("totp_sealed", LargeBinary, nullable=True),
     Column("totp_step", BigInteger, nullable=True),  # Last step used: codes work once (WE-5).

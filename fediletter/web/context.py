@@ -37,12 +37,12 @@ def services_of(request: Request) -> Services:
 def words_of(request: Request) -> Words:
     """Words in the language of the one who asks: `?lang=`, then Accept-Language, then the site's.
 
-    The desk sets `request.state.language` to the founder's own choice.
+    The desk sets `request.state.language` and `request.state.time_zone` to the founder's choice.
     """
     site = services_of(request).settings.language
     chosen = getattr(request.state, "language", None) or request.query_params.get("lang", "")
     if chosen in LANGUAGES:
-        return words(chosen)
+        return words(chosen).at(getattr(request.state, "time_zone", ""))
     return words(choose_language(request.headers.get("accept-language", ""), site))
 
 

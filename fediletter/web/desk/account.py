@@ -1,4 +1,4 @@
-"""One's own account: name, language, and where one is logged in.
+"""One's own account: name, language, hours, and where one is logged in.
 
 Sources: security.md WE-1, WE-11, L-60.
 """
@@ -15,6 +15,7 @@ from fediletter.web.context import services_of
 from fediletter.web.desk.login import editors_too, session_at
 from fediletter.web.desk.page import desk_page
 from fediletter.web.forms import one, read_form
+from fediletter.words import time_zones
 from storage import audit, founders
 from storage.newsletters import get_newsletter
 from storage.store import Tx
@@ -53,7 +54,12 @@ async def _account(
         status=status,
         problems=problems,
         typed=typed
-        or {"name": person.name, "language": person.language or services.settings.language},
+        or {
+            "name": person.name,
+            "language": person.language or services.settings.language,
+            "time_zone": person.time_zone,
+        },
+        time_zones=time_zones(),
         current=session,
         saved=request.query_params.get("saved") == "1",
         **await services.store.read(look),
@@ -62,21 +68,28 @@ async def _account(
 
 @editors_too
 async def save_account(request: Request) -> Response:
-    """Another name or language."""
+    """Another name, another language, other hours."""
     services, person = services_of(request), session_at(request).founder
     form = await read_form(request)
-    typed = {"name": " ".join(one(form, "name").split()), "language": one(form, "language")}
+    typed = {
+        "name": " ".join(one(form, "name").split()),
+        "language": one(form, "language"),
+        "time_zone": one(form, "time_zone"),
+    }
     problems = {}
     if len(typed["name"]) > _LONGEST_NAME:
         problems["name"] = "This name is too long: 80 characters at most."
     if typed["language"] not in LANGUAGES:
         problems["language"] = "Choose one of the languages."
+    if typed["time_zone"] not in ("", *time_zones()):
+        problems["time_zone"] = "Choose one of the places."
     if problems:
         return await _account(request, problems, typed=typed, status=422)
 
     def work(tx: Tx) -> None:
         founders.set_name(tx, person.id, typed["name"])
         founders.set_language(tx, person.id, typed["language"])
+        founders.set_time_zone(tx, person.id, typed["time_zone"])
 
     await services.store.write(work)
     return RedirectResponse("/desk/account?saved=1", 303)

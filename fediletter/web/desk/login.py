@@ -80,6 +80,7 @@ def _guarded(handler: Handler, *, roles: tuple[str, ...], fresh: bool) -> Handle
             return await _ask_to_log_in(request, None)
         request.state.session = session
         request.state.language = session.founder.language or services.settings.language
+        request.state.time_zone = session.founder.time_zone
         if session.founder.role not in roles:
             raise only_founders()
         if fresh and now - session.fresh_at > SESSION_FRESH:

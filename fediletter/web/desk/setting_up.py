@@ -15,6 +15,8 @@ from fediletter.mail.addresses import BadAddress, parse_address
 from fediletter.web.context import page, services_of
 from fediletter.web.desk.login import set_cookie, visit_of
 from fediletter.web.forms import one, read_fields
+from fediletter.words import time_zones
+from storage import founders
 from storage.store import Tx
 
 
@@ -46,6 +48,8 @@ async def setup(request: Request) -> Response:
         opened, founder_id = people.set_up(
             tx, request.path_params["token"], email=email, password_hash=password_hash, now=now
         )
+        if (place := one(form, "time_zone")) in time_zones():  # Filled by the browser, if it can.
+            founders.set_time_zone(tx, founder_id, place)
         if opened.purpose == RESET:
             return ""
         return door.enter(tx, founder_id, frozenset({"password"}), visit_of(request), now=now)

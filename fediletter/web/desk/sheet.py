@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -27,7 +28,7 @@ from fediletter.rendering.feed import content_of
 from fediletter.rendering.mastodon import mastodon_view
 from fediletter.rendering.objects import article_of, image_of
 from fediletter.rendering.structured import structured_of
-from fediletter.web.context import page, services_of
+from fediletter.web.context import page, services_of, words_of
 from fediletter.web.desk.census import census_of
 from fediletter.web.desk.drafts import for_followers, post_id_of, topics_in, typed_from, version_in
 from fediletter.web.desk.login import at_desk, editors_too, session_at
@@ -91,6 +92,7 @@ async def _sheet(
         }
 
     found = await services.store.read(look)
+    zone = words_of(request).zone
     shown = replace(post, published_at=now.replace(microsecond=0))
     newsletter: Newsletter = found["newsletter"]
     article = article_of(shown, services.links)
@@ -118,7 +120,11 @@ async def _sheet(
         windows=WINDOWS,
         followers=counted.followers,
         picked=[topic.id for topic in post.topics] if form is None else topics_in(form),
-        at=one(form, "at") if form is not None else f"{planned:%Y-%m-%dT%H:%M}" if planned else "",
+        at=one(form, "at")
+        if form is not None
+        else f"{planned.astimezone(zone):%Y-%m-%dT%H:%M}"
+        if planned
+        else "",
         later=planned is not None if form is None else one(form, "when") == "later",
         reason=post.rhythm_reason if form is None else one(form, "rhythm_reason"),
         findings=await preflight(services, post),
@@ -269,7 +275,7 @@ async def _keep(request: Request, post: Post, draft: Draft, form: FormData, seen
 
 async def _plan(request: Request, post: Post, form: FormData, version: int) -> Response:
     services = services_of(request)
-    at = _moment(one(form, "at"))
+    at = _moment(one(form, "at"), words_of(request).zone)
     post = await services.store.read(posts.get_post, post.id)
     if at is None or at <= services.clock.now():
         problem = {"at": "Choose a day and an hour." if at is None else "This time has passed."}
@@ -289,13 +295,13 @@ async def _plan(request: Request, post: Post, form: FormData, version: int) -> R
     return RedirectResponse("/desk", 303)
 
 
-def _moment(text: str) -> datetime | None:
-    """A time of a form, in UTC; the sheet says so."""
+def _moment(text: str, zone: ZoneInfo) -> datetime | None:
+    """A time of a form, in the hours of who looks at the sheet; which ones, the sheet says."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
 
 
 @at_desk

@@ -312,6 +312,14 @@ function images(told) {
   body.addEventListener("paste", (event) => take(event, event.clipboardData));
 }
 
+// --- hours: those of this device, until somebody has chosen ------------------------------------
+
+const zone = document.querySelector("[data-zone]");
+if (zone && !zone.value) {
+  zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (!zone.value) zone.value = "";
+}
+
 if (progress) setTimeout(look, 1000);
 if (watched) setTimeout(watch, 300);
 if (countdown) countDown();
