@@ -36,7 +36,7 @@ from storage.store import Tx
 from storage.times import to_ms
 from storage.wakeup import STEPS
 
-STEP = 1000  # Readers turned into deliveries in one transaction.
+STEP = 500  # Readers turned into deliveries in one transaction.
 
 
 @dataclass(frozen=True, slots=True)

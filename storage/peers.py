@@ -222,18 +222,48 @@ def new_hosts_below(tx: Tx, host: str, parent: str, *, now: datetime) -> int:
     return int(tx.scalar(query))
 
 
-def forget_strangers(tx: Tx, *, most: int) -> int:
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How far strangers were looked at: actors in the order in which they came."""
+
+    edge: int = 0  # Up to here each was looked at once since this began; 0: not begun.
+    cursor: int = 0  # Up to here in the present turn through the older ones.
+
+
+def forget_strangers(tx: Tx, swept: Swept, *, most: int, rows: int = 500) -> Swept:
     """Forget actors and hosts that nothing of ours is about, but for the newest (FE-16).
 
-    Whoever follows, answered, reacted or is otherwise referred to stays.
+    Whoever follows, answered, reacted or is otherwise referred to stays. What this costs does not
+    grow with how many there are: it looks at those who are no longer among the newest since the
+    last time, and in turn at some of the older ones, who may have become strangers since.
 
     Args:
         tx: The transaction.
-        most: Kept of either.
-
-    Returns:
-        How many actors were forgotten.
+        swept: What this returned the last time.
+        most: Kept at most of those whom nothing is about.
+        rows: Of the older ones, looked at each time.
     """
+    newest = int(tx.scalar(sa.select(sa.func.max(remote_actor.c.id))) or 0)
+    edge = max(newest - most, swept.edge)
+    if edge <= 0:
+        return swept
+    older = swept.edge or edge
+    _forget(tx, older, edge)
+    turn = (
+        sa.select(remote_actor.c.id)
+        .where(remote_actor.c.id > swept.cursor, remote_actor.c.id <= older)
+        .order_by(remote_actor.c.id)
+        .limit(rows)
+        .subquery()
+    )
+    count, last = tx.row(sa.select(sa.func.count(), sa.func.max(turn.c.id))) or (0, None)
+    if last is not None:
+        _forget(tx, swept.cursor, last)
+    return Swept(edge, int(last or 0) if count == rows else 0)
+
+
+def _forget(tx: Tx, after: int, upto: int) -> None:
+    """Of the actors with these ids, those whom nothing is about; and hosts left without any."""
     about = [
         sa.exists().where(column == remote_actor.c.id)
         for table in metadata.sorted_tables
@@ -241,15 +271,19 @@ def forget_strangers(tx: Tx, *, most: int) -> int:
         for column in table.c
         if any(key.column is remote_actor.c.id for key in column.foreign_keys)
     ]
-    strange = sa.and_(*(sa.not_(one) for one in about), remote_actor.c.deleted_at.is_(None))
-    kept = sa.select(remote_actor.c.id).where(strange).order_by(remote_actor.c.id.desc())
-    oldest = kept.offset(most).limit(1)
-    gone = tx.execute(
-        sa.delete(remote_actor).where(
-            strange, remote_actor.c.id <= oldest.scalar_subquery().correlate(None)
+    gone = tx.rows(
+        sa.delete(remote_actor)
+        .where(
+            remote_actor.c.id > after,
+            remote_actor.c.id <= upto,
+            *(sa.not_(one) for one in about),
+            remote_actor.c.deleted_at.is_(None),
         )
+        .returning(remote_actor.c.host)
     )
-    if gone.rowcount:
+    hosts = sorted({host for (host,) in gone})
+    for start in range(0, len(hosts), _CHUNK):
         known = sa.exists().where(remote_actor.c.host == peer.c.host)
-        tx.execute(sa.delete(peer).where(sa.not_(known)))
-    return gone.rowcount
+        tx.execute(
+            sa.delete(peer).where(peer.c.host.in_(hosts[start : start + _CHUNK]), sa.not_(known))
+        )

@@ -775,6 +775,7 @@ remote_key = Table(
     _ref("remote_actor_id", "remote_actor", cascade=True),
     Column("public", Text, nullable=False),  # SPKI PEM, or Multikey
     _ms("fetched_at"),
+    Index("ix_remote_key_remote_actor_id", "remote_actor_id"),
     sqlite_autoincrement=True,
 )
 
@@ -790,6 +791,7 @@ follower = Table(
     _ms("at"),
     UniqueConstraint("actor_id", "remote_actor_id"),
     Index("ix_follower_inbox_id", "inbox_id"),
+    Index("ix_follower_remote_actor_id", "remote_actor_id"),
     Index("ix_follower_actor_id", "actor_id", "id"),  # The desk's list, the newest first.
     CheckConstraint("state IN ('accepted', 'parked')", name="state"),
     sqlite_autoincrement=True,
@@ -859,6 +861,7 @@ reply = Table(
     Index("ix_reply_post_id", "post_id", "state", "id"),
     Index("ix_reply_state", "state", "id"),
     Index("ix_reply_address", "address"),
+    Index("ix_reply_remote_actor_id", "remote_actor_id"),
     sqlite_autoincrement=True,
 )
 
@@ -892,6 +895,7 @@ reaction = Table(
     _ms("at"),
     UniqueConstraint("post_id", "remote_actor_id", "kind"),
     Index("ix_reaction_uri", "uri"),
+    Index("ix_reaction_remote_actor_id", "remote_actor_id"),
     sqlite_autoincrement=True,
 )
 
@@ -906,6 +910,7 @@ quote = Table(
     _ms("at"),
     _ms("revoked_at", nullable=True),
     UniqueConstraint("post_id", "quote_uri"),
+    Index("ix_quote_remote_actor_id", "remote_actor_id"),
     sqlite_autoincrement=True,
 )
 

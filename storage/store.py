@@ -3,8 +3,9 @@
 A transaction is a plain function `work(tx, …)`: it commits when it returns and rolls back when
 it raises. It is not `async`, so it cannot wait for a network inside. On SQLite one writer thread
 gathers the works that wait into one commit (each in a savepoint of its own), which is what makes
-many small durable writes cheap; on PostgreSQL a few threads write side by side. Readers see one
-snapshot, in which the database itself refuses writes.
+many small durable writes cheap; on PostgreSQL a few threads write side by side. Whoever waits for
+an answer comes before what the program does for itself. Readers see one snapshot, in which the
+database itself refuses writes.
 
 Knows nothing of what is written, nor why.
 
@@ -13,12 +14,15 @@ spin); performance.md §3, §5 (one writer with group commit).
 """
 
 import asyncio
+import itertools
+import math
 import os
 import queue
 import signal
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +42,9 @@ T = TypeVar("T")
 # Below this SQLite a race in the write-ahead log can lose commits (RE-2).
 _WAL_IS_SAFE = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 _BUSY_SECONDS = 5.0
-_GATHER = 64  # Works in one commit, at most: bounds the wait of the first.
+# Works in one commit, at most, and how long it takes more: bounds the wait of the first.
+_GATHER, _GATHER_SECONDS = 64, 0.025
+_BEHIND_SECONDS = 0.5  # What nobody waits for lets others pass so long.
 _READERS = 4
 _WRITERS = 4  # PostgreSQL only.
 _IDLE_SECONDS = 30  # Within a transaction, on PostgreSQL: less than a lease (L-93).
@@ -120,7 +126,9 @@ class Store:
         self._fail_at = fail_at
         self._passed = 0
         self._sqlite = self.engine.dialect.name == "sqlite"
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        # By when its turn comes; works of the same moment in their order.
+        self._jobs: queue.PriorityQueue[tuple[float, int, _Job | None]] = queue.PriorityQueue()
+        self._numbers = itertools.count()
         self._listener = None if self._sqlite else Listener(self.engine, wakeups)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
         loop = self._write_gathered if self._sqlite else self._write_singly
@@ -142,6 +150,14 @@ class Store:
         """
         return await asyncio.wrap_future(self.submit(work, *args, **kwargs))
 
+    async def write_behind(
+        self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """`write` for what nobody waits for: others may pass, for half a second at most."""
+        return await asyncio.wrap_future(
+            self._put(lambda tx: work(tx, *args, **kwargs), _name_of(work), _BEHIND_SECONDS)
+        )
+
     async def read(
         self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
@@ -153,9 +169,7 @@ class Store:
         self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> Future[T]:
         """`write` for those who wait in a thread: a future of what `work` returns."""
-        done: Future[T] = Future()
-        self._jobs.put(_Job(lambda tx: work(tx, *args, **kwargs), done, _name_of(work)))
-        return done
+        return self._put(lambda tx: work(tx, *args, **kwargs), _name_of(work))
 
     def listen(self, channel: str) -> asyncio.Event:
         """An event of this loop, set when any process has committed work for `channel`."""
@@ -184,11 +198,17 @@ class Store:
         if self._listener is not None:
             self._listener.stop()
         for _ in self._writers:
-            self._jobs.put(None)
+            self._jobs.put((math.inf, next(self._numbers), None))
         for writer in self._writers:
             writer.join()
         self._readers.shutdown()
         self.engine.dispose()
+
+    def _put(self, work: Callable[[Tx], T], name: str, behind: float = 0.0) -> Future[T]:
+        done: Future[T] = Future()
+        turn = time.monotonic() + behind
+        self._jobs.put((turn, next(self._numbers), _Job(work, done, name)))
+        return done
 
     def _read(self, work: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
         with self.engine.connect() as connection:
@@ -211,7 +231,7 @@ class Store:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _write_singly(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (job := self._jobs.get()[2]) is not None:
             if not job.done.set_running_or_notify_cancel():
                 continue
             try:
@@ -228,41 +248,43 @@ class Store:
 
     def _write_gathered(self) -> None:
         connection: Connection | None = None
-        while True:
-            jobs, last = self._gather()
-            if jobs:
-                connection = self._commit_together(connection, jobs)
-            if last:
-                break
+        while (first := self._jobs.get()[2]) is not None:
+            connection = self._commit_together(connection, first)
         if connection is not None:
             connection.close()
 
-    def _gather(self) -> tuple[list[_Job], bool]:
-        jobs: list[_Job] = []
-        job = self._jobs.get()
-        while job is not None:
-            if job.done.set_running_or_notify_cancel():
-                jobs.append(job)
-            if len(jobs) >= _GATHER:
-                return jobs, False
+    def _gathered(self, first: _Job) -> Iterator[_Job]:
+        """What goes into one commit: the first, and what waits or comes while it is worked at."""
+        until = time.monotonic() + _GATHER_SECONDS
+        job: _Job | None = first
+        for _ in range(_GATHER):
+            if job is not None and job.done.set_running_or_notify_cancel():
+                yield job
+            if time.monotonic() >= until:
+                return
             try:
-                job = self._jobs.get_nowait()
+                entry = self._jobs.get_nowait()
             except queue.Empty:
-                return jobs, False
-        return jobs, True
+                return
+            job = entry[2]
+            if job is None:
+                self._jobs.put(entry)  # The end: after this commit.
+                return
 
-    def _commit_together(
-        self, connection: Connection | None, jobs: list[_Job]
-    ) -> Connection | None:
+    def _commit_together(self, connection: Connection | None, first: _Job) -> Connection | None:
+        jobs: list[_Job] = []
         answers: list[tuple[_Job, Any, BaseException | None]] = []
         woken: set[str] = set()
         try:
-            if connection is None:
-                connection = self.engine.connect()
-                connection.exec_driver_sql("PRAGMA query_only=OFF")
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            for job in jobs:
+            for job in self._gathered(first):
+                jobs.append(job)
+                if connection is None:
+                    connection = self._writing()
+                if not answers:
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
                 answers.append((job, *_in_savepoint(connection, job.work, woken)))
+            if connection is None or not jobs:
+                return connection
             self._pass(jobs, "before")
             connection.exec_driver_sql("COMMIT")
             self._pass(jobs, "after")
@@ -279,6 +301,11 @@ class Store:
                 job.done.set_result(result)
             else:
                 job.done.set_exception(refusal)
+        return connection
+
+    def _writing(self) -> Connection:
+        connection = self.engine.connect()
+        connection.exec_driver_sql("PRAGMA query_only=OFF")
         return connection
 
 

@@ -67,7 +67,7 @@ async def process(services: Services, received_id: ReceivedId) -> None:
             return
         activity = reopen(row.signer, row.body)
         apply = await handler(services, activity, await fetcher_of(services, budget))
-        await services.store.write(_apply, apply, activity, received_id)
+        await services.store.write_behind(_apply, apply, activity, received_id)
     except TryFetchLater as late:
         # Accepted is accepted: it waits until the other server answers (RE-8).
         await _again(services, row, budget, reason_of(late))

@@ -38,7 +38,7 @@ from fediletter.limits import (
 )
 from fediletter.newsletter.html import plain_name
 from fediletter.services import Services
-from storage.peers import ActorSnapshot, KeptKey, find_key, forget_strangers, keep_actor
+from storage.peers import ActorSnapshot, KeptKey, Swept, find_key, forget_strangers, keep_actor
 
 T = TypeVar("T")
 Whereabouts: TypeAlias = Literal["gone", "missing", "there"]
@@ -59,6 +59,7 @@ class KeyLookup:
         self._at_hand: OrderedDict[str, tuple[KeptKey, KnownKey]] = OrderedDict()
         self._under_way: dict[str, asyncio.Task[KnownKey]] = {}
         self._met = 0
+        self._swept = Swept()
 
     def at_hand(self, claim: Claim) -> tuple[VerifiedActivity, KeptKey] | None:
         """Verify a claim with a key that proved another before, without a look at the store.
@@ -211,7 +212,9 @@ class KeyLookup:
         self._remember(self._refreshed, key_id, now, NEGATIVE_KEYS)
         self._met += 1
         if self._met % _TIDY_EVERY == 0:
-            await self._services.store.write(forget_strangers, most=STRANGERS)
+            self._swept = await self._services.store.write_behind(
+                forget_strangers, self._swept, most=STRANGERS
+            )
         return key
 
     def _fail(self, key_id: str, kind: type[FederationError], detail: str, now: datetime) -> None:

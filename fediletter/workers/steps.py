@@ -15,7 +15,7 @@ async def step_fan_outs(services: Services) -> bool:
     now = services.clock.now()
     due = await services.store.read(fan_outs.due_fan_outs, now=now)
     for fan_out_id in due:
-        await services.store.write(fan_outs.step, fan_out_id, now=now)
+        await services.store.write_behind(fan_outs.step, fan_out_id, now=now)
     return bool(due)
 
 

@@ -494,7 +494,7 @@ async def test_one_activity_makes_us_ask_ten_times_at_most(siege):
 @pytest.mark.rule("FE-16")
 @pytest.mark.rule("L-10")
 async def test_what_strangers_leave_behind_is_bounded(siege, monkeypatch):
-    from storage.peers import ActorSnapshot, forget_strangers, hear_from, keep_actor
+    from storage.peers import ActorSnapshot, Swept, forget_strangers, hear_from, keep_actor
 
     friend = siege.somebody()
     await siege.send(friend, siege.follow(friend))
@@ -511,7 +511,7 @@ async def test_what_strangers_leave_behind_is_bounded(siege, monkeypatch):
             )
             keep_actor(tx, snapshot, now=now)
             hear_from(tx, [host], now=now)
-        forget_strangers(tx, most=5)
+        forget_strangers(tx, Swept(), most=5)
         counts = []
         for table, column in ((remote_actor, "host"), (peer, "host")):
             flood = table.c[column].like("%.flood.example")
