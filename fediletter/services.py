@@ -19,6 +19,7 @@ from fediletter.newsletter.alerts import House
 from fediletter.newsletter.tokens import Tokens
 from fediletter.sealing import Vault
 from fediletter.settings import Settings
+from fediletter.turns import Turns
 from storage.store import Store
 
 
@@ -38,6 +39,7 @@ class Services:
     clock: Clock
     # What this process brought to an end: `letter`, `notice` or `fediverse`, and how.
     ended: Counter[tuple[str, str]] = field(default_factory=Counter)
+    turns: Turns = field(default_factory=Turns)
 
 
 def house_of(services: Services) -> House:

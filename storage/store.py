@@ -306,6 +306,7 @@ class Store:
     def _writing(self) -> Connection:
         connection = self.engine.connect()
         connection.exec_driver_sql("PRAGMA query_only=OFF")
+        connection.exec_driver_sql("PRAGMA cache_size=-6000")
         return connection
 
 
@@ -357,9 +358,9 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute("PRAGMA secure_delete=ON")  # What is erased is gone from the file too (PR-5).
-    # For each connection of the pool, and filled in time by a database that grows: the system
-    # keeps the file's pages once for all of them.
-    cursor.execute("PRAGMA cache_size=-6000")
+    # For each reader, and filled in time by a database that grows: the system keeps the file's
+    # pages once for all of them.
+    cursor.execute("PRAGMA cache_size=-1000")
     cursor.execute("PRAGMA query_only=ON")  # Lifted by the writer alone.
     cursor.close()
 

@@ -108,6 +108,10 @@ class Receiver:
         Raises:
             FederationError: With the status that answers it; nothing was stored.
         """
+        with self._services.turns.asking():
+            await self._receive(request, caller, owner)
+
+    async def _receive(self, request: InboxRequest, caller: str, owner: str | None) -> None:
         now = self._services.clock.now()
         claim = examine(request, hosts=self._hosts, schemes=self._schemes, now=now)
         if claim.is_about_itself and not await self._is_known(claim.actor):

@@ -44,7 +44,6 @@ _BLOCKED = 403
 _ITS_FAULT = 500
 _BREAKS = 5  # Errors of its own in a row, then the host rests half an hour, and one is tried.
 _HOSTS_IN_TROUBLE = 10_000  # Remembered at once (FE-16).
-_SIGNED_IN_A_ROW = 4  # Some ten milliseconds: then whoever asks us something has their turn.
 _KEPT = 64  # Parcels in memory: a lane rarely needs more than the newest few.
 _log = logging.getLogger("fediletter.outbound")
 
@@ -57,7 +56,6 @@ class ActivitySender:
         self._reports = Gathering(services.store, self._settle)
         self._parcels: OrderedDict[ActivityId, tuple[Parcel, ActorId]] = OrderedDict()
         self._errors: OrderedDict[LaneId, int] = OrderedDict()  # 5xx in a row, by lane.
-        self._turns = asyncio.Semaphore(_SIGNED_IN_A_ROW)
 
     async def drain(self, claim: Claim) -> None:
         """Send what is due in a lane, and give it back."""
@@ -109,10 +107,7 @@ class ActivitySender:
         for errand in errands:
             parcel, actor_id = await self._parcel(errand.activity_id)
             signer = (await self._services.keyring.by_id(actor_id)).rsa
-            # Of hundreds of lanes whose answers came together, a few sign before the loop looks
-            # at requests again: these wait for milliseconds, not for all of the signatures.
-            async with self._turns:
-                await asyncio.sleep(0)  # noqa: TID251 (gives way, waits for nothing)
+            await self._services.turns.give_way()
             now = self._services.clock.now()
             outcome = await deliver(client, parcel, errand.inbox_url, signer, scheme=used, now=now)
             rest = self._rest_after(claim, outcome)
