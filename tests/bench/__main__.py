@@ -105,9 +105,10 @@ def two_workers(folder: Path) -> Iterator[Row]:
 
 
 def mail(folder: Path) -> Iterator[Row]:
-    """25 KB letters with their own links, every answer durable, against smtp-source."""
+    """25 KB letters with their own links, against smtp-source: on the wire alone, and durable."""
     with mail_sink() as port:
         seed(settings_for(folder / "mail"), subscribers=LETTERS)
+        seed(settings_for(folder / "alone"))
         relay = f"smtp_url=smtp://127.0.0.1:{port}"
 
         def source() -> Side:
@@ -117,9 +118,20 @@ def mail(folder: Path) -> Iterator[Row]:
             subprocess.run(command, check=True, capture_output=True, timeout=600)
             return Side(LETTERS / (time.perf_counter() - began))
 
+        alone, alone_pairs = interleaved(
+            lambda: side(child("transport", str(folder / "alone"), str(LETTERS), relay)), source
+        )
         ratio, pairs = interleaved(
             lambda: side(child("send", str(folder / "mail"), "email", relay)), source
         )
+    yield row(
+        "20,000 letters of 25 KB with their own links, transport alone",
+        "Postfix's smtp-source into the same sink",
+        0.90,
+        alone,
+        alone_pairs,
+        unit="messages",
+    )
     yield row(
         "20,000 letters of 25 KB, each answer durable before the next counts",
         "Postfix's smtp-source into the same sink",

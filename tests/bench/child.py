@@ -2,6 +2,8 @@
 
 `python -m tests.bench.child sign SECONDS`
 `python -m tests.bench.child send DATA KIND [NAME=SETTING …]`: publish one letter and send it all.
+`python -m tests.bench.child transport DATA COUNT [NAME=SETTING …]`: a letter to so many, each with
+links of their own, through the program's own sessions, with nothing written down.
 """
 
 import asyncio
@@ -18,8 +20,13 @@ import uvloop
 
 from federation.keys import RsaPrivateKey, Signer
 from fediletter.app import build_services, settle_down
+from fediletter.limits import MAIL_CONNECTIONS
+from fediletter.mail.compose import ReaderSlots, new_message_id, slot_values
+from fediletter.mail.courier import Accepted, Envelope, Result
 from fediletter.newsletter import posts as rules
 from fediletter.outbound import publish as publishing
+from fediletter.outbound.letters import Composed, Letters
+from fediletter.services import Services
 from fediletter.settings import Settings
 from fediletter.workers.supervisor import Supervisor
 from storage import posts
@@ -34,7 +41,7 @@ _PARAGRAPH = "Le lin pousse en cent jours, sans eau et presque sans engrais. " *
 
 def main() -> None:
     what, *rest = sys.argv[1:]
-    known = (sign, send, issues, work, publish, bare)
+    known = (sign, send, transport, issues, work, publish, bare)
     found = {one.__name__: one for one in known}[what](*rest)
     print(json.dumps(found))  # noqa: T201
 
@@ -55,6 +62,11 @@ def sign(seconds: str) -> dict[str, float]:
 def send(data: str, kind: str, *pairs: str) -> dict[str, object]:
     """One letter to everybody by one channel: from the commit of publishing to the last record."""
     return uvloop.run(_send(_settings(data, pairs), kind, 1))[0]
+
+
+def transport(data: str, count: str, *pairs: str) -> dict[str, object]:
+    """Letters to so many over as many connections as a mailing has; no answer is recorded."""
+    return uvloop.run(_transport(_settings(data, pairs), int(count)))
 
 
 def issues(data: str, kind: str, count: str, *pairs: str) -> list[dict[str, object]]:
@@ -127,6 +139,78 @@ async def _send(settings, kind: str, issues: int) -> list[dict[str, object]]:
     await supervisor.stop()
     services.store.close()
     return found
+
+
+async def _transport(settings: Settings, count: int) -> dict[str, object]:
+    services = build_services(settings)
+    post = await services.store.write(_write, "email")
+    await publishing.publish(services, post.id, version=post.version)
+    mailing_id = await services.store.read(
+        lambda tx: tx.scalar(sa.select(mailing.c.id).where(mailing.c.post_id == post.id))
+    )
+    letters = Letters(services)
+    composed = await letters.composed(mailing_id, "fr", None)
+    couriers = [
+        _Unrecorded(services, letters, composed, range(n, count, MAIL_CONNECTIONS))
+        for n in range(MAIL_CONNECTIONS)
+    ]
+    settle_down()
+    before, began = _used(), time.perf_counter()
+    await asyncio.gather(*map(services.mailer.run, couriers))
+    seconds, cpu = time.perf_counter() - began, _used() - before
+    services.store.close()
+    taken = sum(one.taken for one in couriers)
+    return {
+        "count": taken,
+        "errors": count - taken,
+        "seconds": seconds,
+        "cpu": cpu,
+        "peak_mib": peak_mib("self"),
+    }
+
+
+class _Unrecorded:
+    """A courier that fills the letter for each reader and keeps nothing of the answers."""
+
+    def __init__(
+        self, services: Services, letters: Letters, composed: Composed, numbers: range
+    ) -> None:
+        self._services, self._letters, self._composed = services, letters, composed
+        self._numbers = iter(numbers)
+        self._next: Envelope | None = None
+        self.taken = 0
+
+    async def following(self) -> Envelope | None:
+        if self._next is None:
+            number = next(self._numbers, None)
+            self._next = None if number is None else self._filled(number)
+        return self._next
+
+    async def advance(self, ended: tuple[Envelope, Result] | None, start: Envelope | None) -> bool:
+        self.taken += ended is not None and isinstance(ended[1], Accepted)
+        if start is not None:
+            self._next = None
+        return start is not None
+
+    def slow_down(self) -> None:
+        pass
+
+    def _filled(self, number: int) -> Envelope:
+        tokens, links, now = self._services.tokens, self._services.links, datetime.now(UTC)
+        recipient, key = f"reader{number}@mail{number % 400}.test", number.to_bytes(10, "big")
+        values = slot_values(
+            ReaderSlots(
+                to=recipient,
+                message_id=new_message_id("shop.test"),
+                date=now,
+                unsubscribe_url=links.unsubscribe(tokens.unsubscribe(key)),
+                preferences_url=links.preferences(tokens.preferences(key, 0)),
+                leave_address=f"leave+{tokens.leave(number)}@shop.test",
+            )
+        )
+        sender = f"bounce+{tokens.bounce(number)}@shop.test"
+        content = self._letters.filled(self._composed, values, now=now)
+        return Envelope(number, sender, recipient, content)
 
 
 async def _one_issue(services, kind: str) -> dict[str, object]:
