@@ -6,12 +6,14 @@ from datetime import timedelta
 from unittest.mock import ANY
 
 import pytest
+import sqlalchemy as sa
 
 from fediletter.errors import AppError
 from fediletter.outbound import mailing, send_mail
 from fediletter.outbound import publish as publishing
 from storage import posts
 from storage.mailings import Letter
+from storage.schema import subscriber
 from tests.fediletter.dump import dump, settled
 from tests.fediletter.test_digest import Calendar
 from tests.fediletter.test_inbox import follow_shop, send, world
@@ -356,6 +358,10 @@ async def test_letters_that_have_left_are_not_kept_while_their_lane_goes_on(shop
     monkeypatch.setattr(send_mail, "advance", watched)
     readers = [f"reader{number}@readers.test" for number in range(160)]
     await add_active(shop, *readers)
+    # All in one lane: each that is open holds those that it has looked up.
+    await shop.services.store.write(
+        lambda tx: tx.execute(sa.update(subscriber).values(mail_lane=0))
+    )
 
     await shop.publish("Du lin", "Bonjour")
     await settled(shop)
